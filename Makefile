@@ -1,0 +1,63 @@
+# Two commands do everything: `make demo` runs the demonstration site, `make test` checks all there is.
+# Both make their own environment in .venv and do not repeat what is done already.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CATALOGUES := $(wildcard gem_consent/locales/*/LC_MESSAGES/*.po)
+
+.PHONY: demo test lint types tests catalogues clean
+
+demo: $(VENV)/.demo
+	$(BIN)/gem-consent demo $(DEMO_ARGS)
+
+test: lint types tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.dev $(VENV)/.chromium
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CATALOGUES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CATALOGUES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable ".[demo]"
+	@touch $@ $(VENV)/.demo
+
+# A Chromium for the browser tests: an installed one, else the distribution's when root, else Playwright's own.
+$(VENV)/.chromium: $(VENV)/.dev
+	@if command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then \
+	    echo "Chromium: the one that is installed"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; then \
+	    echo "Chromium: the distribution's"; \
+	elif $(BIN)/playwright install chromium; then \
+	    echo "Chromium: Playwright's"; \
+	else \
+	    echo "Chromium: none to be had, so the browser tests will be skipped"; \
+	fi
+	@touch $@
+
+# Bring the catalogues up to date with the texts in the code and the templates.
+catalogues: $(VENV)/.dev
+	$(BIN)/pybabel --quiet extract -F .hatch/babel.cfg -k Message -k pgettext:1c,2 --no-location --sort-output \
+	    --omit-header -o $(VENV)/gem_consent.pot gem_consent
+	for po in $(CATALOGUES); do \
+	    $(BIN)/pybabel --quiet update -i $(VENV)/gem_consent.pot -o $$po -N --omit-header --ignore-obsolete \
+	        -l $$(basename $$(dirname $$(dirname $$po))); \
+	done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .screenshots
