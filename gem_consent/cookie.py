@@ -1,0 +1,170 @@
+"""The signed cookie that keeps a visitor's choice, and the hint beside it that scripts may read.
+
+A bad cookie is never an error here: it is no choice. Times are given, never read from a clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from itsdangerous import BadData, TimestampSigner
+
+from gem_consent.consent import Choice, expires_at
+from gem_consent.errors import ConfigurationError
+from gem_consent.policy import Policy
+
+__all__ = ["HINT_NAME", "ConsentCookie", "cookie_name", "hint_value", "new_subject", "set_cookie_headers"]
+
+HINT_NAME = "gem_consent_hint"
+_NAME = "gem_consent"
+_MAX_VALUE_BYTES = 2048
+_MAX_AHEAD_SECONDS = 300
+_MAX_REMEMBERED = 1024
+_MIN_KEY_CHARACTERS = 32
+_SALT = b"gem_consent.cookie.1"
+# Base64 forgives unknown characters and two spare bits: only the one spelling that is written is read,
+# or one cookie could fill the memory under many names.
+_SIGNATURE = re.compile(rb"\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")
+_TEXT = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.([a-z0-9_~-]*)\Z")
+
+
+class ConsentCookie:
+    """Write choices into signed cookie values, and read them back from a request's cookie headers.
+
+    The value is ``subject.fingerprint.purposes.time.signature``: itsdangerous' ``TimestampSigner`` with
+    SHA-256, its signed time being when the visitor chose. Verified values, and they alone, are remembered.
+
+    Args:
+        secret_key: one key, or several with the newest last: that one signs, all verify. 32 characters at
+            least.
+
+    Raises:
+        ConfigurationError: a key is missing or too short.
+
+    Example:
+        >>> cookie = ConsentCookie("a secret of at least 32 characters!")
+        >>> choice = Choice(new_subject(), "0" * 32, frozenset({"analytics"}), decided_at=1_700_000_000)
+        >>> header = b"gem_consent=" + cookie.encode(choice).encode()
+        >>> cookie.read([header], "gem_consent", now=1_700_000_001) == choice
+        True
+    """
+
+    def __init__(self, secret_key: str | Sequence[str]) -> None:
+        keys = [secret_key] if isinstance(secret_key, str) else list(secret_key or ())
+        if not keys or any(not isinstance(key, str) or len(key) < _MIN_KEY_CHARACTERS for key in keys):
+            raise ConfigurationError(
+                f"secret_key needs {_MIN_KEY_CHARACTERS} characters at least (in each key of a list); "
+                "make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+            )
+        self._keys = [_derived(key) for key in keys]
+        self._signer = _Signer(self._keys)
+        self._verified: OrderedDict[bytes, Choice] = OrderedDict()
+
+    def encode(self, choice: Choice) -> str:
+        """Sign a choice: a value of safe cookie characters (RFC 6265, section 4.1.1)."""
+        text = ".".join((choice.subject, choice.fingerprint, "~".join(sorted(choice.granted))))
+        return _Signer(self._keys, at=choice.decided_at).sign(text).decode()
+
+    def read(self, cookie_headers: Iterable[bytes], name: str, now: int) -> Choice | None:
+        """Find the choice that counts among a request's cookies, or ``None``.
+
+        Of several verified ones (a browser sends cookies of one name for several paths and domains) the
+        newest counts, and at equal seconds the one that grants less. More than 300 s ahead is none.
+        """
+        prefix = name.encode() + b"="
+        best: Choice | None = None
+        for header in cookie_headers:
+            if prefix not in header:
+                continue
+            for part in header.split(b";"):
+                pair = part.strip(b" \t")
+                if pair.startswith(prefix):
+                    choice = self._decode(pair[len(prefix) :])
+                    if choice and choice.decided_at <= now + _MAX_AHEAD_SECONDS:
+                        best = _the_better(best, choice)
+        return best
+
+    def _decode(self, value: bytes) -> Choice | None:
+        known = self._verified.get(value)
+        if known is not None:
+            return known
+        if len(value) > _MAX_VALUE_BYTES:
+            return None
+        choice = self._verify(value)
+        if choice is not None:
+            self._verified[value] = choice
+            if len(self._verified) > _MAX_REMEMBERED:
+                self._verified.popitem(last=False)
+        return choice
+
+    def _verify(self, value: bytes) -> Choice | None:
+        if not _SIGNATURE.search(value):
+            return None
+        try:
+            signed, at = self._signer.unsign(value, return_timestamp=True)
+        except (BadData, OSError, OverflowError, ValueError):  # the last three: a time beyond the calendar
+            return None
+        match = _TEXT.match(signed.decode("ascii", "replace"))
+        if match is None:
+            return None
+        subject, fingerprint, granted = match.groups()
+        return Choice(subject, fingerprint, frozenset(filter(None, granted.split("~"))), int(at.timestamp()))
+
+
+class _Signer(TimestampSigner):
+    """A ``TimestampSigner`` over keys that are derived already, for a time that is given."""
+
+    def __init__(self, keys: list[bytes], at: int = 0) -> None:
+        super().__init__(keys, salt=_SALT, sep=".", key_derivation="none", digest_method=hashlib.sha256)
+        self._at = at
+
+    def get_timestamp(self) -> int:
+        return self._at
+
+
+def _derived(key: str) -> bytes:
+    # itsdangerous derives its key again at each signature; its own default derivation, done once here
+    return TimestampSigner(key, salt=_SALT, digest_method=hashlib.sha256).derive_key()
+
+
+def _the_better(best: Choice | None, choice: Choice) -> Choice:
+    if best is None:
+        return choice
+    return min(best, choice, key=lambda one: (-one.decided_at, len(one.granted)))
+
+
+def new_subject() -> str:
+    """Make a visitor's id: 128 random bits in 32 hexadecimal digits, no formula to any spreadsheet."""
+    return secrets.token_hex(16)
+
+
+def cookie_name(is_https: bool) -> str:
+    """Give the consent cookie's name: ``__Host-`` (RFC 6265bis, section 4.1.3.2) wherever https allows."""
+    return f"__Host-{_NAME}" if is_https else _NAME
+
+
+def hint_value(choice: Choice, policy: Policy) -> str:
+    """Write the hint: eight digits of the fingerprint, the granted purposes, the end in seconds since 1970.
+
+    Scripts read it to know what to show; the server never believes it.
+    """
+    return (
+        f"{policy.fingerprint[:8]}.{'~'.join(sorted(choice.granted))}.{expires_at(choice.decided_at, policy)}"
+    )
+
+
+def set_cookie_headers(
+    cookie: ConsentCookie, choice: Choice, policy: Policy, *, is_https: bool, now: int
+) -> list[tuple[bytes, bytes]]:
+    """Give the two ``Set-Cookie`` headers of a decision; both end when the choice does."""
+    left = max(0, expires_at(choice.decided_at, policy) - now)
+    common = f"Max-Age={left}; Path=/; SameSite=Lax" + ("; Secure" if is_https else "")
+    return [
+        (b"set-cookie", f"{cookie_name(is_https)}={cookie.encode(choice)}; {common}; HttpOnly".encode()),
+        (b"set-cookie", f"{HINT_NAME}={hint_value(choice, policy)}; {common}".encode()),
+    ]
