@@ -1,0 +1,1 @@
+"""The append-only ledger: its schema, its store, its export and its figures."""

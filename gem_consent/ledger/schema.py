@@ -1,0 +1,83 @@
+"""The tables of a ledger, in SQLAlchemy Core; what they mean is the business of ``store.py``."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+__all__ = ["SCHEMA_VERSION", "events", "ledger", "metadata", "notices", "purposes", "requests"]
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("uuid", String(36), nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+"""One row: who the ledger is, how many leaves its tree has, and its frontier (32 bytes a perfect subtree)."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("commitment", LargeBinary(32), nullable=False),
+    Column("leaf", LargeBinary(32), nullable=False),
+    Column("salt", LargeBinary(16)),
+    Column("id", String(36), unique=True),
+    Column("time", String(24)),
+    Column("subject", String(64)),
+    Column("site", String(255)),
+    Column("state", String(16)),
+    Column("action", String(16)),
+    Column("surface", String(32)),
+    Column("purposes", Text),
+    Column("notice", String(64)),
+    Column("fingerprint", String(64)),
+    Column("policy_version", String(255)),
+    Column("language", String(35)),
+    Column("expires", String(24)),
+    Column("previous", String(36)),
+    Column("library", String(64)),
+    Column("browser", String(64)),
+    Column("system", String(64)),
+    Column("device", String(16)),
+    Column("network", String(64)),
+    Index("events_by_subject", "subject", "position"),
+    Index("events_by_time", "time"),
+)
+"""One row a decision. Every column but the first three may become NULL: an erased row keeps its place."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("language", String(35), nullable=False),
+    Column("library", String(64), nullable=False),
+    Column("stored", String(24), nullable=False),
+    Column("html", LargeBinary, nullable=False),
+)
+"""Every notice that was ever shown, as a page that opens by itself; its digest is the SHA-256 of the page."""
+
+purposes = Table(
+    "purposes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+"""The purposes that events speak of, and the position of the first: the export's columns, without a scan."""
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("event", String(36), nullable=False),
+    Column("time", String(24), nullable=False),
+    Index("requests_by_time", "time"),
+)
+"""The keys of recent requests, so that one sent twice writes one event; emptied after ten minutes."""

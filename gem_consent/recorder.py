@@ -1,0 +1,247 @@
+"""From a decision to a durable event: what an event loop, asyncio's or trio's, asks of the one writer.
+
+It owns patience, back-pressure and what is remembered of notices. It never blocks the loop, never opens
+anything before the first use in this process, and never says that something is stored before it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+
+from gem_consent.errors import LedgerUnavailable
+from gem_consent.ledger.rows import EventRejected
+from gem_consent.ledger.sqlite import ledger_url
+from gem_consent.ledger.store import Append, Ledger
+from gem_consent.ledger.writer import EXIT_SECONDS, Job, Post, Writer
+from gem_consent.proof.event import Event
+from gem_consent.proof.notice import Notice
+
+__all__ = ["Recorder"]
+
+MAX_REMEMBERED = 1024
+"""How many notices of other processes are remembered as known."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Recorder:
+    """Records events in the ledger at a URL, many to a commit; one for each application.
+
+    A process that forks may go on using it on both sides: the child starts a thread and a connection of its
+    own, and leaves alone what its parent had accepted.
+
+    Args:
+        url: the ledger's, as ``Ledger.open`` takes it; relative paths are those of the present folder.
+        notices: gives this process's own notices; called in the writer's thread when the ledger is opened.
+        max_pending: how many events may wait to be stored, refusals kept for a retry included.
+        patience_seconds: how long a caller waits for the ledger.
+        opener: opens the ledger at an absolute URL.
+
+    Raises:
+        ConfigurationError: the URL is none that can keep a ledger.
+
+    Example:
+        >>> recorder = Recorder("sqlite:///consent.db", notices=list)
+        >>> recorder.pending, recorder.dropped
+        (0, 0)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        notices: Callable[[], Iterable[Notice]],
+        *,
+        max_pending: int = 10_000,
+        patience_seconds: float = 2.0,
+        opener: Callable[[str], Ledger] = Ledger.open,
+    ) -> None:
+        self._url = ledger_url(url)
+        self._notices = notices
+        self._max_pending = max_pending
+        self._patience = patience_seconds
+        self._opener = opener
+        # By process: a parent's writer stays here in its child, untouched and never closed.
+        self._writers: dict[int, Writer] = {}
+        self._own: frozenset[tuple[str, str]] = frozenset()
+        self._known: dict[tuple[str, str], None] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many events this process has accepted and not yet stored."""
+        return self._writer().pending
+
+    @property
+    def dropped(self) -> int:
+        """How many refusals and withdrawals this process lost: its memory was full, or the event unfit."""
+        return self._writer().dropped
+
+    def start(self) -> None:
+        """Open the ledger now, and wait for it as long as patience lasts; safe to call twice.
+
+        A database that is away does not raise: it is tried again with the first event.
+
+        Raises:
+            LedgerError: the ledger cannot be used until somebody acts, such as one of a newer version.
+            Exception: whatever ``notices`` raised.
+        """
+        opened = threading.Event()
+        job = Job(read=_nothing, post=_at_once, flag=opened)
+        with suppress(LedgerUnavailable):
+            self._writer().submit(job)
+            opened.wait(self._patience)
+        if job.error is not None and not isinstance(job.error, LedgerUnavailable):
+            self.close(self._patience)
+            raise job.error
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Store what waits, that many seconds at most, and close; blocks.
+
+        Safe to call twice; the next use opens the ledger again. Where nobody calls it, the interpreter's
+        exit does.
+        """
+        self._writer().close(timeout)
+
+    async def record(self, event: Event, key: str | None = None) -> Event:
+        """Store an event; once this returns, it is durable.
+
+        An event that still waits when patience ends, or whose caller is cancelled, is taken back and never
+        written. One whose commit is under way by then may be written although this raises: no cookie was set
+        for it, and trying again with the same ``key`` within ten minutes gives back that event.
+
+        Args:
+            event: what was decided; the ledger fills in ``previous``.
+            key: the request's own random id.
+
+        Returns:
+            The event as it is stored. Under a key that was seen with the same decision it is the earlier one,
+            and its subject, time and end are those to tell the browser.
+
+        Raises:
+            LedgerUnavailable: the ledger failed, the queue is full, or patience ended.
+            EventRejected: the event can never be stored as it is (a ``LedgerError``).
+        """
+        job = await self._ask(Job(append=Append(event, key)))
+        stored: Event = _answer(job)
+        return stored
+
+    async def keep(self, event: Event, key: str | None = None) -> Event:
+        """Store a refusal or withdrawal: within patience if that can be, else as soon as it works.
+
+        Nothing is raised but the caller's own cancellation, which does not take the event back. What waits is
+        in memory, in order, and is tried until it works; a full memory loses its oldest, which is logged and
+        counted in ``dropped``. The interpreter's exit waits a few seconds for it; a killed process loses it.
+
+        Args:
+            event: what was decided.
+            key: the request's own random id.
+
+        Returns:
+            The event as it is stored, as ``record`` does; the one given where it is not stored yet.
+        """
+        job = await self._ask(Job(append=Append(event, key), is_kept=True))
+        stored: Event | None = job.result
+        return stored or event
+
+    async def knows_notice(self, digest: str, fingerprint: str) -> bool:
+        """Say whether a notice was shown under this fingerprint, by this process or by any other.
+
+        Raises:
+            LedgerUnavailable: the notice is none of this process's, and the ledger cannot be asked.
+        """
+        notice = (digest, fingerprint)
+        if notice in self._own or notice in self._known:
+            return True
+        if not _DIGEST.fullmatch(digest):
+            return False
+        job = await self._ask(Job(read=lambda ledger: ledger.has_notice(digest, fingerprint)))
+        if notice in self._own:
+            return True
+        is_known: bool = _answer(job)
+        if is_known:
+            self._remember(notice)
+        return is_known
+
+    async def history(self, subject: str) -> list[tuple[int, Event]]:
+        """Give a subject's events with their positions, oldest first.
+
+        Raises:
+            LedgerUnavailable: the ledger cannot be read, or patience ended.
+        """
+        job = await self._ask(Job(read=lambda ledger: ledger.history(subject)))
+        events: list[tuple[int, Event]] = _answer(job)
+        return events
+
+    async def _ask(self, job: Job) -> Job:
+        """Give a job to the writer and wait, as long as patience lasts, for its answer."""
+        writer = self._writer()
+        answered = anyio.Event()
+        job.post, job.flag = _post_here(), answered
+        writer.submit(job)
+        try:
+            with anyio.move_on_after(self._patience):
+                await answered.wait()
+        finally:
+            if not job.is_done and not job.is_kept:
+                writer.withdraw(job)
+        return job
+
+    def _writer(self) -> Writer:
+        # setdefault is atomic: of two threads that come first, both get the same one.
+        pid = os.getpid()
+        return self._writers.get(pid) or self._writers.setdefault(pid, Writer(self._open, self._max_pending))
+
+    def _open(self) -> Ledger:
+        notices = list(self._notices())
+        self._own = frozenset((notice.digest, notice.fingerprint) for notice in notices)
+        ledger = self._opener(self._url)
+        try:
+            ledger.store_notices(notices)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def _remember(self, notice: tuple[str, str]) -> None:
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[notice] = None
+
+
+def _answer(job: Job) -> Any:
+    if not job.is_done:
+        raise LedgerUnavailable("The ledger did not answer in time: try again later")
+    if job.error is None:
+        return job.result
+    if isinstance(job.error, EventRejected):
+        raise job.error
+    raise LedgerUnavailable(f"The ledger did not answer: {job.error}") from job.error
+
+
+def _post_here() -> Post:
+    """Give the way back into the running event loop, which never waits for it.
+
+    trio is asked first: as a guest of asyncio's loop it is the one whose task this is.
+    """
+    if "trio" in sys.modules:
+        import trio
+
+        with suppress(RuntimeError):
+            return trio.lowlevel.current_trio_token().run_sync_soon
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
+def _at_once(callback: Callable[[], object]) -> None:
+    callback()
+
+
+def _nothing(ledger: Ledger) -> None:
+    """Ask nothing: that the ledger is open is the answer."""

@@ -1,0 +1,128 @@
+"""What the ledger's tests share: made-up events and notices, and the check of every invariant of a ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gem_consent.proof.event import Event, commitment, event_id, utc_text
+from gem_consent.proof.notice import Notice, notice_of
+from gem_consent.proof.tree import leaf_hash, node_hash
+
+START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+_COLUMNS = tuple(Event.__dataclass_fields__)
+_ticks = itertools.count()
+
+
+def make_event(**changes: Any) -> Event:
+    """Make an event of a new visitor, a second after the one made before, with these fields changed."""
+    number = next(_ticks)
+    at = START + timedelta(seconds=number)
+    columns: dict[str, Any] = {
+        "id": event_id(at),
+        "time": utc_text(at),
+        "subject": f"subject-{number}",
+        "site": "example.com",
+        "state": "given",
+        "action": "grant_all",
+        "surface": "notice",
+        "purposes": {"analytics": True},
+        "notice": "",
+        "fingerprint": "f" * 32,
+        "policy_version": "",
+        "language": "en",
+        "expires": utc_text(at + timedelta(days=393)),
+        "library": "gem_consent 0",
+    }
+    return Event(**(columns | changes))
+
+
+def make_notice(text: str = "A notice", fingerprint: str = "f" * 32) -> Notice:
+    """Make a notice that says this."""
+    return notice_of(text.encode(), fingerprint=fingerprint, language="en", library="gem_consent 0")
+
+
+def url_of(path: Path) -> str:
+    """Give the URL of the ledger in this file."""
+    return f"sqlite:///{path}"
+
+
+def naive_root(leaves: list[bytes]) -> bytes:
+    """Give a tree's root as RFC 9162, section 2.1.1, says it: by splitting at the largest power of two."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else hashlib.sha256(b"").digest()
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return node_hash(naive_root(leaves[:split]), naive_root(leaves[split:]))
+
+
+def naive_frontier(leaves: list[bytes]) -> bytes:
+    """Give the roots of the perfect subtrees, largest first, each by the recursive definition."""
+    roots, start = [], 0
+    for bit in reversed(range(len(leaves).bit_length())):
+        if len(leaves) >> bit & 1:
+            roots.append(naive_root(leaves[start : start + (1 << bit)]))
+            start += 1 << bit
+    return b"".join(roots)
+
+
+def check(path: Path) -> list[Event]:
+    """Re-check every invariant of a ledger, with nothing but the driver, and give its events in order."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        rows = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
+        found = [_checked_event(row) for row in rows]
+        _check_tree(connection, rows)
+        _check_chain(found)
+        _check_purposes(connection, found)
+        _check_keys(connection, found)
+        for digest, html in connection.execute("SELECT digest, html FROM notices"):
+            assert hashlib.sha256(html).hexdigest() == digest
+    return found
+
+
+def _checked_event(row: sqlite3.Row) -> Event:
+    columns = {name: row[name] for name in _COLUMNS}
+    event = Event(**(columns | {"purposes": json.loads(row["purposes"])}))
+    assert len(row["salt"]) == 16
+    assert commitment(row["salt"], event) == row["commitment"]
+    assert leaf_hash(row["commitment"]) == row["leaf"]
+    return event
+
+
+def _check_tree(connection: sqlite3.Connection, rows: list[sqlite3.Row]) -> None:
+    (ledger,) = connection.execute("SELECT * FROM ledger").fetchall()
+    assert ledger["one"] == 1
+    assert [row["position"] for row in rows] == list(range(ledger["size"]))
+    assert ledger["frontier"] == naive_frontier([row["leaf"] for row in rows])
+    assert len({row["salt"] for row in rows}) == len(rows)
+
+
+def _check_chain(found: list[Event]) -> None:
+    latest: dict[str, str] = {}
+    for event in found:
+        assert event.previous == latest.get(event.subject)
+        latest[event.subject] = event.id
+    assert len({event.id for event in found}) == len(found)
+
+
+def _check_purposes(connection: sqlite3.Connection, found: list[Event]) -> None:
+    since: dict[str, int] = {}
+    for position, event in enumerate(found):
+        for purpose in event.purposes:
+            since.setdefault(purpose, position)
+    assert dict(connection.execute("SELECT id, since FROM purposes").fetchall()) == since
+
+
+def _check_keys(connection: sqlite3.Connection, found: list[Event]) -> None:
+    ids = {event.id for event in found}
+    for key, event in connection.execute("SELECT key, event FROM requests"):
+        assert len(bytes.fromhex(key)) == 32
+        assert event in ids
