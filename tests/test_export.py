@@ -237,7 +237,7 @@ def test_unreadable_purposes_are_refused(form: Format, stored: str) -> None:
     """Purposes that no ledger writes stop the export, with the way to find the row."""
     with (
         raw([{"purposes": stored}]) as connection,
-        pytest.raises(LedgerError, match="run gem-consent verify"),
+        pytest.raises(LedgerError, match="restore a backup"),
     ):
         exported(connection, form)
 

@@ -119,7 +119,7 @@ def test_unreadable_purposes_are_refused(book: Ledger) -> None:
     fill(book, {})
     with book.writing():
         book._connection.execute(update(events).values(purposes="[]"))
-    with pytest.raises(LedgerError, match="run gem-consent verify"):
+    with pytest.raises(LedgerError, match="restore a backup"):
         figures_of(book)
 
 

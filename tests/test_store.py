@@ -217,7 +217,7 @@ def test_disagreeing_ledger_is_refused(path: Path, statement: str, message: str)
     ledger.append([Append(make_event()) for _ in range(3)])
     ledger.close()
     change(path, statement)
-    with pytest.raises(LedgerError, match=f"disagrees with itself over {message}.*gem-consent verify"):
+    with pytest.raises(LedgerError, match=f"disagrees with itself over {message}.*restore a backup"):
         Ledger.open(url_of(path))
 
 

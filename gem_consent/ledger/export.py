@@ -187,9 +187,7 @@ def read_purposes(stored: str) -> dict[str, bool]:
 
 
 def _unreadable_purposes() -> LedgerError:
-    return LedgerError(
-        "An event's purposes are not what a ledger writes: run gem-consent verify, which names it"
-    )
+    return LedgerError("An event's purposes are not what a ledger writes: keep the file, restore a backup")
 
 
 class _Answers:

@@ -50,11 +50,11 @@ _REMEDIES = {
     "SQLITE_FULL": "the disk is full: free some space",
     "SQLITE_IOERR": "the disk did not answer: see the system's log",
     "SQLITE_NOTADB": "the file is no SQLite database: give the path of a ledger, or of a new file",
-    "SQLITE_CORRUPT": "the file is damaged: put a backup in its place, then run gem-consent verify",
+    "SQLITE_CORRUPT": "the file is damaged: keep the file, restore a backup",
     "SQLITE_READONLY": f"it may not be written: {_RIGHTS}",
     "SQLITE_CANTOPEN": f"it cannot be opened: {_RIGHTS}",
     "SQLITE_PERM": f"it may not be opened: {_RIGHTS}",
-    "SQLITE_CONSTRAINT": "its rows and its tree disagree, so nothing was written: run gem-consent verify",
+    "SQLITE_CONSTRAINT": "its rows and its tree disagree: keep the file, restore a backup",
 }
 
 

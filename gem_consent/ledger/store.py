@@ -420,7 +420,7 @@ class Ledger:
     def _disagreement(self, where: str) -> LedgerError:
         return LedgerError(
             f"The ledger at {self.path} disagrees with itself over {where}, so nothing was written: "
-            "run gem-consent verify"
+            "keep the file, restore a backup"
         )
 
 
