@@ -53,9 +53,9 @@ $(VENV)/.chromium: $(VENV)/.dev
 # Bring the catalogues up to date with the texts in the code and the templates.
 catalogues: $(VENV)/.dev
 	$(BIN)/pybabel --quiet extract -F .hatch/babel.cfg -k Message -k pgettext:1c,2 --no-location --sort-output \
-	    --omit-header -o $(VENV)/gem_consent.pot gem_consent
+	    -w 110 -o $(VENV)/gem_consent.pot .
 	for po in $(CATALOGUES); do \
-	    $(BIN)/pybabel --quiet update -i $(VENV)/gem_consent.pot -o $$po -N --omit-header --ignore-obsolete \
+	    $(BIN)/pybabel --quiet update -i $(VENV)/gem_consent.pot -o $$po -N -w 110 --ignore-obsolete \
 	        -l $$(basename $$(dirname $$(dirname $$po))); \
 	done
 

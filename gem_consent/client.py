@@ -94,7 +94,7 @@ def _coarse(user_agent: str) -> Client:
         return Client("Other", "Other", "other")
     # Imported at the first decision only: it compiles its patterns for 0.35 s, which a server's start need
     # not pay.
-    from user_agents import parse  # type: ignore[import-untyped]
+    from user_agents import parse
 
     parsed = parse(user_agent)
     return Client(

@@ -133,7 +133,7 @@ STANDARD_PURPOSES: Mapping[str, Purpose] = MappingProxyType(
             Purpose(
                 "necessary",
                 name=Message("Necessary"),
-                description=Message("Run the site and remember your choice. Always on, as the law allows."),
+                description=Message("Run the site and remember your choice. The law asks no consent for it."),
                 is_necessary=True,
             ),
             Purpose(

@@ -11,6 +11,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the run on any skip where GEM_CONSENT_NO_SKIPS is set, as continuous integration does."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    if skipped and os.environ.get("GEM_CONSENT_NO_SKIPS") and exitstatus == pytest.ExitCode.OK:
+    if reporter and skipped and os.environ.get("GEM_CONSENT_NO_SKIPS") and exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"GEM_CONSENT_NO_SKIPS: {len(skipped)} skipped, which fails this run", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
-import html5lib  # type: ignore[import-untyped]
+import html5lib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

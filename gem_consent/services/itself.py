@@ -32,7 +32,7 @@ def own_service(policy: Policy) -> Service:
             ),
             Tracker(
                 "gem_consent",
-                Message("13 months for a refusal; 5 years after it ends for an agreement"),
+                Message("As long as your choice may have to be proved"),
                 Message("Record of your choices: date, purposes, random number, kind of browser."),
                 storage="server",
             ),

@@ -1,0 +1,362 @@
+"""Everything that visitors see, rendered once and filled per request: one path for all who show it."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gem_consent.consent import Consent
+from gem_consent.csp import Needs, hash_source
+from gem_consent.locale import match, negotiate
+from gem_consent.policy import Policy, Service
+from gem_consent.proof.event import Event
+from gem_consent.proof.notice import Notice, notice_of
+from gem_consent.scripts import asset, code_digest, notice_script, notice_style, stop_script, tags_script
+from gem_consent.services import own_service
+from gem_consent.translation import Translation, languages_of
+
+__all__ = ["LIBRARY", "Announcement", "Renderer", "Slots", "View"]
+
+LIBRARY = f"gem-consent {version('gem-consent')}"
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SLOT = re.compile(r"@gem:([a-z_]+)@")
+_MAX_REMEMBERED = 256
+
+
+class View(NamedTuple):
+    """What a document shows: the form for everyone (shared), or that of one visitor.
+
+    Args:
+        is_shared: the same bytes for every visitor; scripts decide what is visible.
+        is_decided: the visitor's choice stands; never with ``is_shared``.
+        granted: what was granted; never with ``is_shared``.
+    """
+
+    is_shared: bool
+    is_decided: bool = False
+    granted: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, consent: Consent) -> View:
+        """Give the view of one visitor."""
+        return cls(is_shared=False, is_decided=consent.is_decided, granted=consent.granted)
+
+
+class Slots(NamedTuple):
+    """What one request fills in.
+
+    Args:
+        prefix: the path of the library's own pages, with the application's ``root_path``.
+        return_to: the local path to come back to after a choice.
+        nonce: the page's Content-Security-Policy nonce, if it has one.
+        needs_reload: the page's policy forbids what a grant would start, so that a grant reloads it.
+    """
+
+    prefix: str
+    return_to: str = ""
+    nonce: str | None = None
+    needs_reload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the preferences page says before all else: ``kind`` is ``saved`` or ``error``."""
+
+    kind: str
+    text: str
+
+
+class Renderer:
+    """Render one policy's notice, control, preferences page and tags.
+
+    Raises:
+        ConfigurationError: the policy names a language that the library does not speak.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.languages = languages_of(policy)
+        self._translations = {tag: Translation(tag, policy.language) for tag in self.languages}
+        self._environments = {tag: self._environment(one) for tag, one in self._translations.items()}
+        self.notices = {tag: self._archived(tag) for tag in self.languages}
+        self.edition = _digest(code_digest(), *(notice.digest for notice in self.notices.values()))
+        self.hosts = self._hosts({purpose.id for purpose in policy.asked})
+        # visitors choose which of these are drawn, so there is an end to how many are kept
+        self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
+        self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
+        self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
+        self._page_language = lru_cache(_MAX_REMEMBERED)(partial(match, available=self.languages))
+
+    def language(self, page: str | None, accept_language: str | None) -> str:
+        """Choose a language: the page's ``lang``, else what the visitor's browser asks for, else the site's.
+
+        Args:
+            page: the ``lang`` of the document's root element.
+            accept_language: the request's header; ``None`` for a shared document, which may not depend on it.
+        """
+        found = self._page_language(page) if page else None
+        return found or negotiate(accept_language, self.languages) or self.policy.language
+
+    def head(self, view: View, slots: Slots) -> bytes:
+        """Give the style, the script and the granted tags, for inside the head."""
+        return self._part("head", view, "").fill(slots)
+
+    def body(self, view: View, language: str, slots: Slots, placed: Container[str] = ()) -> bytes:
+        """Give the notice and the control after it, for the start of the body, less what the page placed."""
+        notice = b"" if "notice" in placed else self.notice(view, language, slots)
+        return notice if "settings" in placed else notice + self.settings(view, language, slots)
+
+    def notice(self, view: View, language: str, slots: Slots) -> bytes:
+        """Give the notice; empty for a visitor who has chosen."""
+        return self._part("notice", view, language).fill(slots)
+
+    def settings(self, view: View, language: str, slots: Slots) -> bytes:
+        """Give the control by which a choice is changed; hidden until there is one."""
+        return self._part("settings", view, language).fill(slots)
+
+    def trackers(self, language: str) -> bytes:
+        """Give a table of every tracker, for a privacy policy."""
+        return self._part("trackers", View(is_shared=True), language).fill(Slots(""))
+
+    def needs(self, view: View, *, is_placed: bool) -> Needs:
+        """Say what a page's Content-Security-Policy has to allow for this view."""
+        return self._needs(view, is_placed)
+
+    def _drawn_needs(self, view: View, is_placed: bool) -> Needs:
+        scripts = [notice_script(), *filter(None, [tags_script(self.policy, view.granted)])]
+        return Needs(
+            inline_scripts=tuple(map(hash_source, scripts)),
+            inline_styles=(hash_source(notice_style()),),
+            hosts=self.hosts if view.is_shared else self._hosts(view.granted),
+            self_script=True,
+            is_placed=is_placed,
+        )
+
+    def _hosts(self, purposes: Container[str]) -> Mapping[str, tuple[str, ...]]:
+        """Give the Content-Security-Policy sources that these purposes' services need, by directive."""
+        found: dict[str, dict[str, None]] = {}
+        for service in self.policy.services:
+            for directive, sources in service.hosts.items() if service.purpose in purposes else ():
+                found.setdefault(directive, {}).update(dict.fromkeys(sources))
+        return {directive: tuple(sources) for directive, sources in found.items()}
+
+    def suffix(self, view: View) -> str:
+        """Sum up what a view inserts, never for whom or when: eight hexadecimal digits for an ETag."""
+        return self._suffix(view)
+
+    def _drawn_suffix(self, view: View) -> str:
+        form = f"{view.is_shared} {view.is_decided} {'~'.join(sorted(view.granted))}"
+        return _digest(form, self.policy.fingerprint, self.edition)[:8]
+
+    def preferences(
+        self,
+        language: str,
+        consent: Consent,
+        slots: Slots,
+        *,
+        history: Sequence[Event] | None,
+        announcement: Announcement | None = None,
+    ) -> tuple[bytes, str]:
+        """Give the preferences page and its Content-Security-Policy.
+
+        Args:
+            history: the visitor's own events, oldest first; ``None`` where the ledger cannot be read.
+        """
+        script = stop_script(self.policy, consent.granted) if consent.is_decided else ""
+        page = self._render(
+            "preferences.html",
+            language,
+            slots={
+                "prefix": slots.prefix,
+                "return_to": slots.return_to,
+                "digest": self.notices[language].digest,
+            },
+            consent=consent,
+            granted=consent.granted,
+            history=history,
+            message=announcement,
+            open_details=False,
+            stop_script=script,
+            stylesheet=f"{slots.prefix}/assets/{asset('preferences.css')[0]}",
+        )
+        return _ascii(page), _own_policy([script] if script else [])
+
+    def gettext(self, language: str, message: str) -> str:
+        """Give a text of the library's own in this language."""
+        return self._translations[language].catalogue.gettext(message)
+
+    def _drawn(self, name: str, view: View, language: str) -> _Slotted:
+        draw: Callable[[View, str], str] = getattr(self, f"_draw_{name}")
+        return _Slotted(draw(view, language))
+
+    def _draw_head(self, view: View, _: str) -> str:
+        shown = "~".join(sorted(view.granted)) if view.is_decided else "?"
+        tags = tags_script(self.policy, view.granted)
+        return (
+            f"<style@gem:nonce@>{notice_style()}</style>"
+            f'<script@gem:nonce@ data-path="@gem:prefix@" data-fingerprint="{self.policy.fingerprint[:8]}"'
+            f' data-shown="{shown}"@gem:csp@>{notice_script()}</script>'
+            + (f"<script@gem:nonce@>{tags}</script>" if tags else "")
+        )
+
+    def _draw_notice(self, view: View, language: str) -> str:
+        if view.is_decided or not self.policy.asks:
+            return ""
+        return self._render("notice.html", language, slots=_tokens(self.notices[language].digest, language))
+
+    def _draw_settings(self, view: View, language: str) -> str:
+        if not self.policy.asks:
+            return ""
+        return self._render(
+            "settings.html",
+            language,
+            slots=_tokens(self.notices[language].digest, language),
+            is_decided=view.is_decided,
+            granted=view.granted,
+        )
+
+    def _draw_trackers(self, _: View, language: str) -> str:
+        module = (
+            self._environments[language].get_template("trackers.html").make_module({"policy": self.policy})
+        )
+        services = [service for id_ in self.policy.purpose_by_id for service in self._services_for(id_)]
+        return str(module.table(services))  # type: ignore[attr-defined]  # a macro of the template
+
+    def _archived(self, language: str) -> Notice:
+        page = self._render(
+            "archive.html",
+            language,
+            slots=dict.fromkeys(_tokens("", language), ""),
+            granted=frozenset(),
+            library=LIBRARY,
+            code=code_digest(),
+            notice_css=notice_style(),
+            preferences_css=asset("preferences.css")[1].decode(),
+            open_details=True,
+        )
+        return notice_of(
+            page.encode(), fingerprint=self.policy.fingerprint, language=language, library=LIBRARY
+        )
+
+    def _services_for(self, purpose: str) -> tuple[Service, ...]:
+        own = (own_service(self.policy),) if purpose == "necessary" else ()
+        return (*own, *self.policy.services_for(purpose))
+
+    def _render(self, template: str, language: str, **values: object) -> str:
+        return (
+            self._environments[language]
+            .get_template(template)
+            .render(policy=self.policy, language=language, services_for=self._services_for, **values)
+        )
+
+    def _environment(self, translation: Translation) -> Environment:
+        environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        environment.install_gettext_translations(translation.catalogue, newstyle=True)  # type: ignore[attr-defined]
+        environment.globals.update(
+            text=translation.text,
+            duration=translation.duration,
+            lifetime=translation.lifetime,
+            storage=translation.storage,
+        )
+        environment.filters.update(
+            country=translation.country,
+            state=translation.state,
+            day=translation.day,
+            moment=translation.moment,
+            iso=_iso,
+            purpose_names=partial(self._purpose_names, translation),
+        )
+        return environment
+
+    def _purpose_names(self, translation: Translation, ids: Iterable[str]) -> str:
+        """Name purposes in the policy's order; one that an older policy had is named by its id."""
+        known = self.policy.purpose_by_id
+        wanted = set(ids)
+        names = [translation.text(purpose.name) for id_, purpose in known.items() if id_ in wanted]
+        return ", ".join([*names, *sorted(wanted - known.keys())])
+
+
+class _Slotted:
+    """A text with slots: rendered once, joined per request; ASCII, so that any page can carry it."""
+
+    def __init__(self, template: str) -> None:
+        pieces = _SLOT.split(template)
+        self._pieces = [_ascii(piece) for piece in pieces]
+        self._slots = [(at, _FILLS[pieces[at]]) for at in range(1, len(pieces), 2)]
+
+    def fill(self, slots: Slots) -> bytes:
+        if not self._slots:
+            return self._pieces[0]
+        pieces = self._pieces.copy()
+        for at, fill in self._slots:
+            pieces[at] = fill(slots)
+        return b"".join(pieces)
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _escaped(text: str) -> bytes:
+    return _ascii(html.escape(text))
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _quoted(text: str) -> bytes:
+    return quote(text, safe="/").encode()
+
+
+_FILLS: Mapping[str, Callable[[Slots], bytes]] = {
+    "prefix": lambda slots: _escaped(slots.prefix),
+    "return_to": lambda slots: _escaped(slots.return_to),
+    "return_query": lambda slots: _quoted(slots.return_to),
+    "nonce": lambda slots: _ascii(f' nonce="{html.escape(slots.nonce)}"') if slots.nonce else b"",
+    "csp": lambda slots: b" data-csp" if slots.needs_reload else b"",
+}
+
+
+def _tokens(digest: str, language: str) -> dict[str, str]:
+    return {
+        "digest": digest,
+        "prefix": "@gem:prefix@",
+        "return_to": "@gem:return_to@",
+        "preferences": f"@gem:prefix@?lang={language}&return=@gem:return_query@",
+    }
+
+
+def _own_policy(scripts: Sequence[str]) -> str:
+    """Give the policy of the library's own page (Content Security Policy Level 3)."""
+    allowed = " ".join(f"'{hash_source(script)}'" for script in scripts) or "'none'"
+    return (
+        f"default-src 'none'; style-src 'self'; script-src {allowed}; img-src 'self'; form-action 'self'; "
+        "frame-ancestors 'self'; base-uri 'none'"
+    )
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _ascii(text: str) -> bytes:
+    # character references, so that a page in any ASCII-compatible encoding can carry it
+    return text.encode("ascii", "xmlcharrefreplace")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,116 @@
+"""The inline scripts and styles, composed from ``static/`` once, and the digest of the code that they are."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from gem_consent.policy import Policy, Service
+
+__all__ = ["asset", "code_digest", "notice_script", "notice_style", "stop_script", "tags_script"]
+
+_STATIC = Path(__file__).parent / "static"
+_SLOT = re.compile(r"/\* ([a-z]+(?:\.js)?) \*/")
+
+
+@functools.cache
+def notice_script() -> str:
+    """Give the script of every document: the same bytes on every site."""
+    return _composed("notice.js", {})
+
+
+@functools.cache
+def notice_style() -> str:
+    """Give the style of the notice and of the control after it."""
+    return _squeezed_css("notice.css")
+
+
+@functools.cache
+def asset(name: str) -> tuple[str, bytes]:
+    """Give a file that pages link to: the name with its hash in it, and the bytes."""
+    content = _squeezed_css(name).encode()
+    suffix = name.rpartition(".")[2]
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.{suffix}", content
+
+
+def tags_script(policy: Policy, granted: frozenset[str], *, with_stops: bool = False) -> str:
+    """Give the script that starts what is granted, and with ``with_stops`` stops the rest; may be empty."""
+    asked = [service for purpose in policy.asked for service in policy.services_for(purpose.id)]
+    calls = [_start_call(service) for service in asked if service.purpose in granted and service.start]
+    if with_stops:
+        calls += [_stop_call(service) for service in asked if service.purpose not in granted]
+    return _tags(policy, calls)
+
+
+def stop_script(policy: Policy, granted: frozenset[str]) -> str:
+    """Give the script that only stops and forgets what is not granted; may be empty."""
+    denied = [purpose.id for purpose in policy.asked if purpose.id not in granted]
+    return _tags(policy, [_stop_call(service) for id_ in denied for service in policy.services_for(id_)])
+
+
+@functools.cache
+def code_digest() -> str:
+    """Sum up the code that visitors' browsers run and the templates they see: the SHA-256 of all those files.
+
+    The CNIL names the hash of the collecting code as a way to prove consent (recommendation 2020-092, §48).
+    """
+    files = sorted((*_STATIC.iterdir(), *(_STATIC.parent / "templates").iterdir()))
+    lines = [
+        f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files if path.is_file()
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _tags(policy: Policy, calls: Iterable[str]) -> str:
+    services = "\n".join(calls)
+    if not services:
+        return ""
+    return _composed("tags.js", {"fingerprint": policy.fingerprint[:8], "services": services})
+
+
+def _start_call(service: Service) -> str:
+    # with the stop, so that a withdrawal silences what runs before the server is even asked
+    return (
+        f"start({_js(service.id)}, {_js(service.purpose)}, (secondsLeft) => {{\n{_inline(service.start)}}}, "
+        f"() => {{\n{_inline(service.stop)}\nforget({_kept_by(service)});\n}});"
+    )
+
+
+def _stop_call(service: Service) -> str:
+    return f"stop({_js(service.purpose)}, {_kept_by(service)}, () => {{\n{_inline(service.stop)}}});"
+
+
+def _kept_by(service: Service) -> str:
+    keys = [t.name for t in service.trackers if t.storage in ("localStorage", "sessionStorage")]
+    return f"{_js(list(service.cookie_patterns))}, {_js(keys)}"
+
+
+def _inline(script: str) -> str:
+    # inside <script> these would end or hide it (HTML standard, "Restrictions for contents of script")
+    script = script.replace("</", "<\\/").replace("<!--", "<\\!--")
+    return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match.group())[1:-1], script)
+
+
+def _js(value: object) -> str:
+    return _inline(json.dumps(value, separators=(",", ":")))
+
+
+def _composed(name: str, values: dict[str, str]) -> str:
+    """Read a script, put its parts in place, and strip comments and indentation."""
+
+    def part(match: re.Match[str]) -> str:
+        slot = match.group(1)
+        return _composed(slot, {}) if slot.endswith(".js") else values[slot]
+
+    source = (_STATIC / name).read_text("utf-8")
+    lines = (line.strip() for line in source.splitlines())
+    return _SLOT.sub(part, "\n".join(line for line in lines if line and not line.startswith("//")))
+
+
+def _squeezed_css(name: str) -> str:
+    source = re.sub(r"/\*.*?\*/", "", (_STATIC / name).read_text("utf-8"), flags=re.S)
+    return re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", source)).strip()

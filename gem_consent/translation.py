@@ -1,0 +1,132 @@
+"""The library's catalogues, and how texts, durations, dates and places read in one language."""
+
+from __future__ import annotations
+
+import functools
+import gettext
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gem_consent.errors import ConfigurationError
+from gem_consent.fields import Message, Text
+from gem_consent.locale import duration_text, match
+from gem_consent.policy import Policy, Tracker
+
+__all__ = ["Translation", "available_languages", "languages_of"]
+
+_DOMAIN = "gem_consent"
+_LOCALES = Path(__file__).parent / "locales"
+
+_STATES = {
+    "given": Message("Agreement given"),
+    "refused": Message("Refusal"),
+    "withdrawn": Message("Agreement withdrawn"),
+    "renewed": Message("Agreement renewed"),
+}
+_STORAGES = {
+    "cookie": Message("Cookie"),
+    "localStorage": Message("Browser storage"),
+    "sessionStorage": Message("Browser storage"),
+    "indexedDB": Message("Browser storage"),
+    "server": Message("Our server"),
+}
+_COUNTRIES = {
+    "AU": Message("Australia"),
+    "CA": Message("Canada"),
+    "CH": Message("Switzerland"),
+    "GB": Message("United Kingdom"),
+    "IL": Message("Israel"),
+    "IN": Message("India"),
+    "JP": Message("Japan"),
+    "SG": Message("Singapore"),
+    "US": Message("United States"),
+}
+
+
+@functools.cache
+def available_languages() -> tuple[str, ...]:
+    """Give the tags of the languages that the library has a compiled catalogue for."""
+    found = sorted(path.parent.parent.name for path in _LOCALES.glob(f"*/LC_MESSAGES/{_DOMAIN}.mo"))
+    return tuple(tag.replace("_", "-") for tag in found)
+
+
+def languages_of(policy: Policy) -> tuple[str, ...]:
+    """Give the languages a policy's notice is shown in.
+
+    Raises:
+        ConfigurationError: the policy names a language that the library does not speak.
+    """
+    available = available_languages()
+    for language in policy.languages or (policy.language,):
+        if language not in available:
+            raise ConfigurationError(
+                f"Policy.languages names {language!r}; the library speaks {', '.join(available)}. "
+                "Remove it, or add its catalogue to gem_consent/locales and build again"
+            )
+    return tuple(policy.languages) or available
+
+
+class Translation:
+    """Everything that reads differently in another language.
+
+    Args:
+        language: one of ``available_languages()``.
+        fallback: the language to take where a site's own text lacks this one.
+    """
+
+    def __init__(self, language: str, fallback: str) -> None:
+        self.language = language
+        self._fallback = fallback
+        self.catalogue = gettext.translation(_DOMAIN, _LOCALES, [language.replace("-", "_")])
+
+    def text(self, value: Text | None) -> str:
+        """Give a site's or the library's text in this language."""
+        if isinstance(value, Message):
+            return self.catalogue.gettext(value)
+        if isinstance(value, Mapping):
+            tag = match(self.language, list(value)) or match(self._fallback, list(value))
+            return value[tag] if tag else next(iter(value.values()))
+        return value or ""
+
+    def duration(self, value: timedelta) -> str:
+        """Say a duration in whole months where the calendar allows it, else in days, hours or minutes."""
+        unit, count = duration_text(int(value.total_seconds()))
+        ngettext = self.catalogue.ngettext
+        forms = {
+            "months": ngettext("%(n)d month", "%(n)d months", count),
+            "days": ngettext("%(n)d day", "%(n)d days", count),
+            "hours": ngettext("%(n)d hour", "%(n)d hours", count),
+            "minutes": ngettext("%(n)d minute", "%(n)d minutes", count),
+            "seconds": ngettext("%(n)d second", "%(n)d seconds", count),
+        }
+        return forms[unit] % {"n": count}
+
+    def lifetime(self, value: timedelta | Text | None) -> str:
+        """Say how long a tracker is kept; ``None`` is the end of the browser's session."""
+        if value is None:
+            return self.catalogue.gettext("Until the browser is closed")
+        return self.duration(value) if isinstance(value, timedelta) else self.text(value)
+
+    def storage(self, tracker: Tracker) -> str:
+        """Say where a tracker is kept, with its domain if that is not the site's own."""
+        place = self.catalogue.gettext(_STORAGES[tracker.storage])
+        return f"{place} ({tracker.host})" if tracker.host else place
+
+    def country(self, code: str) -> str:
+        """Name a country; its code stands for one without a name here."""
+        return self.catalogue.gettext(_COUNTRIES[code]) if code in _COUNTRIES else code
+
+    def state(self, state: str) -> str:
+        """Name what a decision did."""
+        return self.catalogue.gettext(_STATES[state])
+
+    def day(self, seconds: int) -> str:
+        """Write the day of a time in seconds since 1970 (UTC)."""
+        pattern = self.catalogue.pgettext("pattern of a date", "%Y-%m-%d")
+        return datetime.fromtimestamp(seconds, UTC).strftime(pattern)
+
+    def moment(self, utc: str) -> str:
+        """Write an RFC 3339 time as day, hours and minutes."""
+        pattern = self.catalogue.pgettext("pattern of a date and time", "%Y-%m-%d %H:%M UTC")
+        return datetime.fromisoformat(utc).strftime(pattern)

@@ -1,0 +1,295 @@
+"""What visitors see: notices and their digests, words in two languages, parts that keep apart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from asgi import make_policy, parse
+
+from gem_consent import ConfigurationError, Controller, Policy
+from gem_consent.consent import Consent
+from gem_consent.proof.notice import notice_of
+from gem_consent.rendering import Renderer, Slots, View
+from gem_consent.scripts import code_digest, notice_script, notice_style, stop_script, tags_script
+from gem_consent.translation import Translation, available_languages
+
+GOLDEN = {
+    "en": "308855a340ecf663",
+    "fr": "b8345cda404d3a0c",
+}
+REMEDY = (
+    "What visitors read has changed, which makes a new notice in every ledger. If that was meant, look at "
+    "the page (Renderer(...).notices['fr'].html), say it in CHANGELOG.md, and put the new values into GOLDEN"
+)
+DIGESTS = """
+import sys
+sys.path.insert(0, "tests")
+from asgi import make_policy
+from gem_consent.rendering import Renderer
+print(*(notice.digest for notice in Renderer(make_policy()).notices.values()))
+"""
+
+UNDECIDED = View(is_shared=False)
+GRANTED = View(is_shared=False, is_decided=True, granted=frozenset({"analytics"}))
+SLOTS = Slots("/privacy-choices", "/page?a=1&b=2")
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(make_policy())
+
+
+def words(html: bytes) -> str:
+    """Give the text of an HTML fragment, white space squeezed."""
+    tree = parse(b"<!doctype html><html><head><title>x</title></head><body>" + html + b"</body></html>")
+    return " ".join("".join(tree.find("body").itertext()).split())
+
+
+def test_digest_is_the_pages(renderer: Renderer) -> None:
+    """A notice's digest is the SHA-256 of the archived page."""
+    for notice in renderer.notices.values():
+        assert notice.digest == hashlib.sha256(notice.html).hexdigest()
+
+
+def test_archived_page_opens_by_itself(renderer: Renderer) -> None:
+    """The archived page parses without an error, refers to nothing outside, and has no slot left open."""
+    for language, notice in renderer.notices.items():
+        tree = parse(notice.html.decode())
+        assert tree.get("lang") == language
+        assert [one for one in tree.iter() if one.get("src") or one.tag == "link"] == []
+        assert b"@gem:" not in notice.html
+        assert b"url(" not in notice.html
+
+
+def test_archive_shows_both_layers(renderer: Renderer) -> None:
+    """The archived page holds the notice, each purpose and every tracker."""
+    html = renderer.notices["fr"].html.decode().replace("\N{NO-BREAK SPACE}", " ")
+    shown = ["Tout accepter", "Tout refuser", "_ga_XXXXXXXXXX", "vid_*", "Google Ireland Limited", "13 mois"]
+    assert [text for text in shown if text not in html] == []
+    assert renderer.policy.fingerprint in html
+    assert code_digest() in html
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4242"])
+def test_digest_is_same_everywhere(renderer: Renderer, seed: str) -> None:
+    """Another process, with another order of sets, renders the same notices."""
+    run = subprocess.run(
+        [sys.executable, "-c", DIGESTS],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.split() == [notice.digest for notice in renderer.notices.values()]
+
+
+def test_shown_texts_are_golden(renderer: Renderer) -> None:
+    """What visitors read changes only on purpose: the words of the notices, code and version apart."""
+    digests = {}
+    for language, notice in renderer.notices.items():
+        body = "".join(parse(notice.html.decode()).find("body").itertext())
+        digests[language] = hashlib.sha256(" ".join(body.split()).encode()).hexdigest()[:16]
+    assert digests == GOLDEN, REMEDY
+
+
+def test_digest_is_golden() -> None:
+    """A digest is the SHA-256 of the page's bytes: anybody can compute it again from what is kept."""
+    notice = notice_of(b"<!doctype html><title>A</title>", fingerprint="f", language="en", library="l")
+    assert notice.digest == "3506d3be0039001b0fce075346a6b03a858df30dcece8859e7e0c1ab1c35fb68"
+
+
+def test_digest_changes_with_words() -> None:
+    """Another name makes another notice, under the same fingerprint."""
+    one, two = (Renderer(make_policy(controller=Controller(name, "dpo@example.com"))) for name in "AB")
+    assert one.notices["en"].digest != two.notices["en"].digest
+    assert one.policy.fingerprint == two.policy.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        (
+            "fr",
+            ["Tout accepter", "Tout refuser", "cookies", "13 mois", "Choisir en détail", "Gérer mes cookies"],
+        ),
+        ("en", ["Accept all", "Reject all", "cookies", "13 months", "Choose in detail", "Manage my cookies"]),
+    ],
+)
+def test_notice_says_what_it_must(renderer: Renderer, language: str, texts: list[str]) -> None:
+    """The first layer has its buttons, the word cookies, the duration, the way to choose and to withdraw."""
+    shown = words(renderer.notice(UNDECIDED, language, SLOTS))
+    assert [text for text in texts if text not in shown] == []
+
+
+def test_notice_names_each_purpose(renderer: Renderer) -> None:
+    """Each purpose that is asked about stands before the buttons, by name and line, with its services."""
+    shown = words(renderer.notice(UNDECIDED, "en", SLOTS))
+    before = shown[: shown.index("Accept all")]
+    texts = ["Audience measurement", "Google Analytics 4", "Videos, maps and other content", "Video"]
+    assert [text for text in texts if text not in before] == []
+
+
+def test_buttons_are_equal_but_for_words(renderer: Renderer) -> None:
+    """Accepting and refusing differ in value, id and words alone (L3, L5)."""
+    html = renderer.notice(UNDECIDED, "en", SLOTS).decode()
+    accept, reject = re.findall(r"<button[^>]*>[^<]*</button>", html)
+    assert (
+        accept.replace("grant_all", "deny_all").replace("accept", "reject").replace("Accept", "Reject")
+        == reject
+    )
+
+
+def test_shorter_life_is_told() -> None:
+    """The duration that is told is the policy's own."""
+    renderer = Renderer(make_policy(lifetime=timedelta(days=184)))
+    assert "6 mois" in words(renderer.notice(UNDECIDED, "fr", SLOTS))
+
+
+@pytest.mark.parametrize("language", available_languages())
+def test_catalogue_is_complete(language: str) -> None:
+    """Every text of the English catalogue has one in this language."""
+    english = Translation("en", "en").catalogue._catalog  # type: ignore[attr-defined]
+    own = Translation(language, "en").catalogue._catalog  # type: ignore[attr-defined]
+    assert own.keys() == english.keys()
+    assert [key for key, text in own.items() if not text] == []
+
+
+def test_catalogue_knows_every_message() -> None:
+    """Every text that code or templates mark for translation is in the catalogues."""
+    from io import BytesIO
+    from pathlib import Path
+
+    from babel.messages.extract import extract_from_dir
+    from babel.messages.pofile import read_po
+
+    package = Path(__file__).parent.parent / "gem_consent"
+    methods = [("**.py", "python"), ("templates/**.html", "jinja2.ext.babel_extract")]
+    keywords = {"Message": None, "_": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
+    found = {
+        m[2] if isinstance(m[2], str) else m[2][0]
+        for m in extract_from_dir(package, methods, keywords=keywords)
+    }
+    content = (package / "locales/fr/LC_MESSAGES/gem_consent.po").read_bytes()
+    known = {m.id if isinstance(m.id, str) else m.id[0] for m in read_po(BytesIO(content)) if m.id}
+    assert found - known == set()
+
+
+def test_unknown_language_is_refused() -> None:
+    """A language that the library does not speak is refused with those it does."""
+    with pytest.raises(ConfigurationError, match="names 'de'; the library speaks en, fr"):
+        Renderer(make_policy(languages=["en", "de"]))
+
+
+@pytest.mark.parametrize(
+    ("page", "accepted", "expected"),
+    [
+        ("fr-CA", "en", "fr"),
+        (None, "fr", "fr"),
+        ("de", "fr", "fr"),
+        (None, None, "en"),
+        ("", "", "en"),
+        ("fr_FR", None, "fr"),
+        ("<x>", "de", "en"),
+    ],
+)
+def test_page_language_comes_first(
+    renderer: Renderer, page: str | None, accepted: str | None, expected: str
+) -> None:
+    """The page's language, else the browser's, else the policy's."""
+    assert renderer.language(page, accepted) == expected
+
+
+def test_parts_are_ascii(renderer: Renderer) -> None:
+    """Everything that is put into a page is ASCII, whatever it says."""
+    for language in renderer.languages:
+        for view in (UNDECIDED, GRANTED, View(is_shared=True)):
+            assert (renderer.head(view, SLOTS) + renderer.body(view, language, SLOTS)).isascii()
+
+
+def test_slots_are_escaped(renderer: Renderer) -> None:
+    """What a request fills in cannot leave its attribute."""
+    slots = Slots('/"><b>', "/'\"><i>&amp;é", nonce='"><u>', needs_reload=True)
+    page = renderer.head(UNDECIDED, slots) + renderer.body(UNDECIDED, "en", slots)
+    assert [tag for tag in (b"<b>", b"<i>", b"<u>") if tag in page] == []
+    assert page.isascii()
+
+
+def test_parts_of_two_requests_keep_apart(renderer: Renderer) -> None:
+    """A cached part is filled anew for each request."""
+    first = renderer.body(UNDECIDED, "en", Slots("/p", "/first"))
+    second = renderer.body(UNDECIDED, "en", Slots("/p", "/second"))
+    assert (b"/first" in second, second.replace(b"/second", b"/first") == first) == (False, True)
+
+
+def test_suffix_tells_forms_apart(renderer: Renderer) -> None:
+    """Every form has a suffix of eight hexadecimal digits of its own."""
+    views = [View(is_shared=True), UNDECIDED, GRANTED, View(is_shared=False, is_decided=True)]
+    suffixes = {renderer.suffix(view) for view in views}
+    assert len(suffixes) == 4
+    assert all(re.fullmatch("[0-9a-f]{8}", suffix) for suffix in suffixes)
+
+
+def test_memory_has_an_end() -> None:
+    """However many forms visitors make, only so many are kept."""
+    renderer = Renderer(make_policy())
+    for number in range(2000):
+        renderer.suffix(View(is_shared=False, is_decided=True, granted=frozenset({f"p{number}"})))
+    assert renderer._suffix.cache_info().currsize <= 256
+
+
+def test_tags_start_granted_only(renderer: Renderer) -> None:
+    """The script in the page starts what is granted and stops nothing."""
+    script = tags_script(renderer.policy, frozenset({"media"}))
+    assert ('start("video"' in script, "googletagmanager" in script, "\nstop(" in script) == (
+        True,
+        False,
+        False,
+    )
+
+
+def test_nothing_granted_is_no_script(renderer: Renderer) -> None:
+    """With nothing granted there is no script of tags at all."""
+    assert tags_script(renderer.policy, frozenset()) == ""
+
+
+def test_stop_script_names_the_rest(renderer: Renderer) -> None:
+    """What is not granted is stopped, with the cookies to forget."""
+    script = stop_script(renderer.policy, frozenset({"analytics"}))
+    assert ('stop("media"' in script, '"vid_*"' in script, "_ga" in script) == (True, True, False)
+
+
+def test_scripts_cannot_end_themselves() -> None:
+    """No script has in it what would end or hide its element."""
+    scripts = [notice_script(), notice_style(), tags_script(make_policy(), frozenset({"analytics", "media"}))]
+    assert [s for s in scripts if "</" in s or "<!--" in s or not s.isascii()] == []
+
+
+def test_site_texts_are_translated() -> None:
+    """A site's own text in several languages is shown in the notice's."""
+    from gem_consent import Purpose, Service
+
+    purpose = Purpose("help", name={"fr": "Aide", "en": "Help"}, description={"fr": "Vous aider."})
+    service = Service(id="chat", name="Chat", purpose="help", provider="Chat Ltd")
+    policy = Policy(
+        controller=Controller("Example", "dpo@example.com"),
+        privacy_url="/privacy",
+        purposes=[purpose],
+        services=[service],
+    )
+    shown = words(Renderer(policy).notice(UNDECIDED, "fr", SLOTS))
+    assert "Aide. Vous aider. (Chat)" in shown
+
+
+def test_dates_are_the_languages_own(renderer: Renderer) -> None:
+    """The preferences page writes the day as its language does."""
+    consent = Consent("s" * 22, frozenset(), {}, decided_at=1_795_500_000, expires_at=1_829_455_200)
+    pages = {
+        tag: renderer.preferences(tag, consent, Slots("/p"), history=[])[0].decode() for tag in ("en", "fr")
+    }
+    assert ("2026-11-24" in pages["en"], "24/11/2026" in pages["fr"]) == (True, True)
