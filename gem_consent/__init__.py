@@ -1,0 +1,30 @@
+"""A consent notice for any ASGI site: signed choices, services only after opt-in, and the proof of both."""
+
+from gem_consent.consent import UNDECIDED, Consent
+from gem_consent.errors import ConfigurationError, ConsentError, LedgerError, LedgerUnavailable, PolicyError
+from gem_consent.exchange import get_consent
+from gem_consent.middleware import ConsentMiddleware
+from gem_consent.policy import Controller, Policy, Purpose, Service, Tracker
+from gem_consent.policy_file import load_policy
+from gem_consent.services import GoogleAnalytics
+from gem_consent.templating import ConsentExtension
+
+__all__ = [
+    "UNDECIDED",
+    "ConfigurationError",
+    "Consent",
+    "ConsentError",
+    "ConsentExtension",
+    "ConsentMiddleware",
+    "Controller",
+    "GoogleAnalytics",
+    "LedgerError",
+    "LedgerUnavailable",
+    "Policy",
+    "PolicyError",
+    "Purpose",
+    "Service",
+    "Tracker",
+    "get_consent",
+    "load_policy",
+]

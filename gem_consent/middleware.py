@@ -1,0 +1,217 @@
+"""``ConsentMiddleware``: its configuration, and one ``Exchange`` for each request."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, get_args
+
+from anyio import get_current_task, to_thread
+
+from gem_consent.cookie import ConsentCookie
+from gem_consent.endpoints import respond
+from gem_consent.errors import ConfigurationError, ConsentError
+from gem_consent.exchange import Exchange, Message, Send
+from gem_consent.policy import Policy
+from gem_consent.recorder import Recorder
+from gem_consent.rendering import Renderer
+from gem_consent.site import DocumentsMode, InsertMode, Scope, Site
+
+__all__ = ["ConsentMiddleware"]
+
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+_logger = logging.getLogger("gem_consent")
+
+
+class ConsentMiddleware:
+    """Show a consent notice, keep each visitor's choice, and let services through only once they are granted.
+
+    A pure ASGI middleware: it changes http responses, passes every other kind of connection through, and
+    opens and closes its ledger with the application's lifespan, or at the first decision where there is none.
+
+    Args:
+        app: the ASGI application.
+        policy: what the site declares.
+        secret_key: signs the cookies: 32 characters at least; a list, newest last, to rotate.
+        ledger: where choices are proved: ``sqlite:///consent.db`` (relative) or ``sqlite:////var/lib/consent.db``.
+        path: the prefix of the library's own pages.
+        https_only: whether cookies are https cookies; ``None`` follows each request's scheme.
+        documents: ``auto`` follows each document's own ``Cache-Control``; ``shared`` or ``private`` decide
+            for all; or a function of the ASGI scope that gives one of the three.
+        insert: ``auto`` puts the notice, the control and the tags into documents; ``never`` leaves all of it
+            to the site's templates, in the form for everyone.
+        keeps_network: whether events hold the visitor's network prefix (/24 or /48).
+        clock: the time in seconds since 1970; tests give their own.
+
+    Raises:
+        ConfigurationError: an argument is missing or wrong.
+
+    Example:
+        >>> from gem_consent import Controller, GoogleAnalytics, Policy
+        >>> policy = Policy(
+        ...     controller=Controller(name="Example", contact="dpo@example.com"),
+        ...     privacy_url="/privacy",
+        ...     services=[GoogleAnalytics("G-XXXXXXXXXX")],
+        ... )
+        >>> async def site(scope, receive, send): ...
+        >>> app = ConsentMiddleware(
+        ...     site, policy=policy, secret_key="x" * 40, ledger="sqlite:///consent.db"
+        ... )
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        policy: Policy,
+        secret_key: str | Sequence[str],
+        ledger: str,
+        path: str = "/privacy-choices",
+        https_only: bool | None = None,
+        documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode] = "auto",
+        insert: InsertMode = "auto",
+        keeps_network: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.app = app
+        self._refusal: ConfigurationError | None = None
+        self._has_warned = https_only is not None
+        try:
+            self.site = _site(
+                policy, secret_key, ledger, path, https_only, documents, insert, keeps_network, clock
+            )
+        except ConfigurationError as error:
+            # Starlette makes its middleware once the server asks for the lifespan, and servers take an
+            # exception there for "no lifespan" and go on: it is kept, to be told in the lifespan's own words.
+            if not _is_in_event_loop():
+                raise
+            self._refusal = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if self._refusal is not None:
+            await _refuse(self._refusal, scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            return
+        exchange = Exchange(self.site, scope, send)
+        if not self._has_warned:
+            self._warn_of_hidden_https(exchange)
+        if self.site.path in scope["path"] and (rest := self._own_path(scope)) is not None:
+            response = await respond(exchange, rest, receive)
+            await response(scope, receive, send)
+            return
+        await self.app(exchange.request_scope(), receive, exchange.send)
+        if exchange.is_holding:
+            await exchange.release()
+
+    def _own_path(self, scope: Scope) -> str | None:
+        """Give what follows the prefix in the request's path; ``None`` for the site's own."""
+        path: str = scope["path"]
+        # the path holds the root_path (ASGI, "HTTP connection scope"), but older servers leave it out
+        for prefix in (self.site.prefix(scope), self.site.path):
+            rest = path.removeprefix(prefix)
+            if rest != path and rest[:1] in ("", "/"):
+                return rest
+        return None
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the ledger before the application starts, and close it after it has stopped."""
+
+        async def receive_opening() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await to_thread.run_sync(self.site.recorder.start)
+                except ConsentError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+            return message
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await to_thread.run_sync(self.site.recorder.close)
+            await send(message)
+
+        await self.app(scope, receive_opening, send_closing)
+
+    def _warn_of_hidden_https(self, exchange: Exchange) -> None:
+        forwarded = exchange.request.get(b"x-forwarded-proto")
+        if forwarded is None or exchange.scope.get("scheme") == "https":
+            return
+        if forwarded.strip().lower() == b"https":
+            self._has_warned = True
+            _logger.warning(
+                "X-Forwarded-Proto says https and the server says http: cookies are set for http. Let the "
+                "server trust its proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set "
+                "https_only=True"
+            )
+
+
+def _site(
+    policy: Policy,
+    secret_key: str | Sequence[str],
+    ledger: str,
+    path: str,
+    https_only: bool | None,
+    documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode],
+    insert: InsertMode,
+    keeps_network: bool,
+    clock: Callable[[], float],
+) -> Site:
+    if not isinstance(policy, Policy):
+        raise ConfigurationError(f'policy is {policy!r}; allowed: a Policy, or load_policy("policy.toml")')
+    if insert not in get_args(InsertMode):
+        raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
+    renderer = Renderer(policy)
+    return Site(
+        policy=policy,
+        renderer=renderer,
+        cookie=ConsentCookie(secret_key),
+        recorder=Recorder(ledger, lambda: renderer.notices.values()),
+        path=_checked_path(path),
+        https_only=https_only,
+        documents=_chooser(documents),
+        insert=insert,
+        keeps_network=keeps_network,
+        clock=clock,
+    )
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        get_current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _refuse(error: ConfigurationError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse to start: in the lifespan's words where there is one, else by the error itself."""
+    if scope["type"] != "lifespan":
+        raise error
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+
+def _checked_path(path: str) -> str:
+    is_usable = path.startswith("/") and path.isascii() and not set(path) & set(" ?#\\\"<>%'")
+    if not is_usable or len(path) < 2 or path.endswith("/") or "//" in path:
+        raise ConfigurationError(f"path is {path!r}; allowed: a path such as '/privacy-choices'")
+    return path
+
+
+def _chooser(
+    documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode],
+) -> Callable[[Mapping[str, Any]], DocumentsMode]:
+    if callable(documents):
+        return documents
+    if documents not in get_args(DocumentsMode):
+        raise ConfigurationError(
+            f"documents is {documents!r}; allowed: one of {', '.join(get_args(DocumentsMode))}, or a function"
+        )
+    return lambda _: documents

@@ -1,0 +1,99 @@
+"""Which responses are whole documents that may be changed, and how one is asked for: by headers alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from gem_consent.headers import Headers, values, without
+
+__all__ = ["by_name", "encoding", "is_document", "is_html", "may_be_asked", "narrowed", "resized"]
+
+_NO_DOCUMENT_STATUSES = frozenset({204, 205, 206, 304})
+_WIDE_CHARSET = re.compile(rb"charset\s*=\s*\"?\s*(utf-?16|utf-?32|ucs-?[24])")
+_GZIP = re.compile(rb"(^|[\s,])gzip\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)", re.IGNORECASE)
+# a page asks for these from its own site; none of them is ever a document
+_NO_DOCUMENT_DESTINATIONS = frozenset(
+    {b"audio", b"font", b"image", b"manifest", b"script", b"style", b"track", b"video", b"worker"}
+    | {b"sharedworker"}
+)
+
+
+def may_be_asked(request: Mapping[bytes, bytes]) -> bool:
+    """Say whether a request may be answered by a document; no ``Accept`` takes anything (RFC 9110, 12.5.1).
+
+    Args:
+        request: the request's headers by name.
+    """
+    accept = request.get(b"accept")
+    if accept and b"text/html" not in accept and b"*/*" not in accept:
+        return False
+    return request.get(b"sec-fetch-dest") not in _NO_DOCUMENT_DESTINATIONS
+
+
+def is_document(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> bool:
+    """Say whether a response is HTML that may be changed: whole, shown, and in an encoding that can be read.
+
+    Args:
+        status: the response's.
+        headers: likewise.
+        names: the same by name, in lower case.
+    """
+    if not is_html(names) or status < 200 or status in _NO_DOCUMENT_STATUSES:
+        return False
+    if b"content-range" in names or _is_attachment(headers, names) or _forbids_changes(headers, names):
+        return False
+    return b"content-encoding" not in names or encoding(headers) in ("", "identity", "gzip")
+
+
+def is_html(names: Mapping[bytes, bytes]) -> bool:
+    """Say whether a response is HTML in an encoding that holds ASCII as it is."""
+    content_type = names.get(b"content-type", b"").lstrip().lower()
+    return content_type.startswith(b"text/html") and _WIDE_CHARSET.search(content_type) is None
+
+
+def _is_attachment(headers: Headers, names: Mapping[bytes, bytes]) -> bool:
+    return b"content-disposition" in names and any(
+        value.lower().lstrip().startswith("attachment") for value in values(headers, b"content-disposition")
+    )
+
+
+def _forbids_changes(headers: Headers, names: Mapping[bytes, bytes]) -> bool:
+    return b"cache-control" in names and any(
+        "no-transform" in value.lower() for value in values(headers, b"cache-control")
+    )
+
+
+def encoding(headers: Headers) -> str:
+    """Give the content codings of a response, in lower case."""
+    return ", ".join(values(headers, b"content-encoding")).strip().lower()
+
+
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Give headers by name, in lower case; of several, the last."""
+    return {key.lower(): value for key, value in headers}
+
+
+def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -> Headers:
+    """Correct ``Content-Length``, or drop it where the new one is not known."""
+    length = names.get(b"content-length")
+    if length is None:
+        return headers
+    others = without(headers, {b"content-length"})
+    if added is None or not length.strip().isdigit():
+        return others
+    return [*others, (b"content-length", b"%d" % (int(length) + added))]
+
+
+def narrowed(headers: Headers, accepted: bytes | None) -> Headers:
+    """Ask the application for gzip or nothing, whatever else the browser takes."""
+    if accepted is None or accepted == b"gzip":
+        return headers
+    others = [pair for pair in headers if pair[0] != b"accept-encoding"]
+    return [*others, (b"accept-encoding", b"gzip")] if _takes_gzip(accepted) else others
+
+
+@lru_cache(maxsize=256)
+def _takes_gzip(accepted: bytes) -> bool:
+    return _GZIP.search(accepted) is not None

@@ -1,0 +1,104 @@
+"""What one ``ConsentMiddleware`` is configured with: shared by its requests, and never changed by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from gem_consent.consent import Choice, Consent, consent_from, is_current
+from gem_consent.cookie import ConsentCookie
+from gem_consent.policy import Policy, Service
+from gem_consent.recorder import Recorder
+from gem_consent.rendering import Renderer, View
+
+__all__ = ["DocumentsMode", "InsertMode", "Scope", "Site", "Standing"]
+
+_MAX_REMEMBERED = 1024
+
+Scope: TypeAlias = MutableMapping[str, Any]
+"""An ASGI connection scope."""
+
+DocumentsMode: TypeAlias = Literal["auto", "shared", "private"]
+InsertMode: TypeAlias = Literal["auto", "never"]
+
+
+class Standing(NamedTuple):
+    """What one visitor's choice means today.
+
+    Args:
+        consent: what it allows.
+        view: what documents show because of it.
+        refuses_any: some purpose that is asked about is not granted.
+    """
+
+    consent: Consent
+    view: View
+    refuses_any: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The parts that requests share.
+
+    Args:
+        policy: what is declared.
+        renderer: what visitors see of it.
+        cookie: how a choice is kept.
+        recorder: how it is proved.
+        path: the prefix of the library's own pages.
+        https_only: whether cookies are https cookies; ``None`` follows each request.
+        documents: which form a request's document takes.
+        insert: whether documents are changed.
+        keeps_network: whether events hold an address prefix.
+        clock: seconds since 1970 (UTC).
+    """
+
+    policy: Policy
+    renderer: Renderer
+    cookie: ConsentCookie
+    recorder: Recorder
+    path: str
+    https_only: bool | None
+    documents: Callable[[Mapping[str, Any]], DocumentsMode]
+    insert: InsertMode
+    keeps_network: bool
+    clock: Callable[[], float]
+    changes_documents: bool = field(init=False)
+    stranger: Standing = field(init=False)
+    refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
+    _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
+        object.__setattr__(self, "stranger", self._judged(None))
+        object.__setattr__(self, "refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
+        object.__setattr__(self, "_standing_of", lru_cache(_MAX_REMEMBERED)(self._judged))
+
+    def standing(self, choice: Choice | None, now: int) -> Standing:
+        """Hold a verified choice against the policy and the clock."""
+        if choice is None or not is_current(choice, self.policy, now):
+            return self.stranger
+        return self._standing_of(choice)
+
+    def _judged(self, choice: Choice | None) -> Standing:
+        consent = consent_from(choice, self.policy, choice.decided_at if choice else 0)
+        return Standing(consent, View.of(consent), bool(self.refused_services(consent.granted)))
+
+    def _is_refused(self, name: str, granted: frozenset[str]) -> bool:
+        """Say whether a cookie of this name is a declared tracker of what is not among these purposes."""
+        return any(service.owns_cookie(name) for service in self.refused_services(granted))
+
+    def refused_services(self, granted: frozenset[str]) -> tuple[Service, ...]:
+        """Give the services of every purpose that is asked about and not among these."""
+        denied = [purpose.id for purpose in self.policy.asked if purpose.id not in granted]
+        return tuple(service for id_ in denied for service in self.policy.services_for(id_))
+
+    def is_https(self, scope: Mapping[str, Any]) -> bool:
+        """Say whether this request's cookies are https cookies."""
+        return scope.get("scheme") == "https" if self.https_only is None else self.https_only
+
+    def prefix(self, scope: Mapping[str, Any]) -> str:
+        """Give the path of the library's own pages as browsers see it, under the ``root_path``."""
+        return f"{scope.get('root_path', '')}{self.path}"

@@ -1,0 +1,251 @@
+"""The middleware's own part: its settings, connections that are not http, the lifespan, its one warning."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from asgi import PAGE, SECRET, Answer, Visitor, call, get, make_policy, rows, site, wrap
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from gem_consent import (
+    UNDECIDED,
+    ConfigurationError,
+    ConsentMiddleware,
+    LedgerError,
+    LedgerUnavailable,
+    get_consent,
+)
+from gem_consent.ledger.store import Ledger
+from gem_consent.recorder import Recorder
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "consent.db"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": None}, "policy is None; allowed: a Policy"),
+        ({"secret_key": ""}, "secret_key needs 32 characters"),
+        ({"secret_key": []}, "secret_key needs 32 characters"),
+        ({"secret_key": [SECRET, "short"]}, "secret_key needs 32 characters"),
+        ({"ledger": "mysql://x"}, "sqlite:///"),
+        ({"path": "privacy"}, "path is 'privacy'; allowed"),
+        ({"path": "/"}, "path is '/'; allowed"),
+        ({"path": "/a/"}, "path is '/a/'; allowed"),
+        ({"path": "//a"}, "path is '//a'; allowed"),
+        ({"path": "/a b"}, "path is '/a b'; allowed"),
+        ({"path": "/é"}, "path is '/é'; allowed"),
+        ({"path": '/"a'}, "allowed: a path such as"),
+        (
+            {"documents": "public"},
+            "documents is 'public'; allowed: one of auto, shared, private, or a function",
+        ),
+        ({"insert": "always"}, "insert is 'always'; allowed: one of auto, never"),
+        ({"policy": make_policy(language="de")}, "names 'de'; the library speaks en, fr"),
+    ],
+)
+def test_bad_settings_refuse_to_start(change: dict[str, Any], message: str) -> None:
+    """A setting that is missing or wrong is refused with what is allowed."""
+    sound: dict[str, Any] = {"policy": make_policy(), "secret_key": SECRET, "ledger": "sqlite:///x.db"}
+    with pytest.raises(ConfigurationError, match=message):
+        ConsentMiddleware(site(), **(sound | change))
+
+
+def test_making_it_opens_nothing(ledger: Path) -> None:
+    """Neither the configuration nor a page makes the ledger's file: servers fork."""
+    get(wrap(site(), ledger))
+    assert not ledger.exists()
+
+
+def test_websockets_are_untouched(ledger: Path) -> None:
+    """A websocket reaches the application in the very scope, receive and send of the server."""
+    seen: list[Any] = []
+
+    async def app(*given: Any) -> None:
+        seen.extend(given)
+
+    given = ({"type": "websocket", "path": "/privacy-choices", "headers": []}, object(), object())
+
+    async def main() -> None:
+        await wrap(app, ledger)(*given)  # type: ignore[arg-type]
+
+    anyio.run(main)
+    assert all(one is other for one, other in zip(seen, given, strict=True))
+    assert given[0] == {"type": "websocket", "path": "/privacy-choices", "headers": []}
+
+
+async def lifespan(app: ConsentMiddleware) -> list[str]:
+    """Start and stop an application as a server does; give what it says."""
+    said: list[str] = []
+    orders = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Any:
+        return orders.pop(0)
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    await app({"type": "lifespan", "state": {}}, receive, send)
+    return said
+
+
+def test_lifespan_opens_and_closes(ledger: Path) -> None:
+    """The ledger is open, and holds the notices, when the application starts; closed when it has stopped."""
+    seen: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        seen.append(ledger.exists())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    said = anyio.run(lifespan, wrap(app, ledger))
+    assert (seen, said) == ([True], ["lifespan.startup.complete", "lifespan.shutdown.complete"])
+    assert rows(ledger) == []
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_lifespan_runs_on_both_loops(ledger: Path, backend: str) -> None:
+    """asyncio and trio alike."""
+    said = anyio.run(lifespan, wrap(Starlette(), ledger), backend=backend)
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_foreign_file_refuses_to_start(ledger: Path) -> None:
+    """A file that is no ledger fails the startup with the remedy."""
+    ledger.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    said: list[Any] = []
+
+    async def main() -> None:
+        async def receive() -> Any:
+            return {"type": "lifespan.startup"}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        await wrap(Starlette(), ledger)({"type": "lifespan", "state": {}}, receive, send)
+
+    with pytest.raises(LedgerError):
+        anyio.run(main)
+    assert said[0]["type"] == "lifespan.startup.failed"
+    assert str(ledger) in said[0]["message"]
+
+
+def test_absent_ledger_starts_all_the_same(ledger: Path) -> None:
+    """A database that is away does not keep the site from starting."""
+
+    def away(url: str) -> Ledger:
+        raise LedgerUnavailable("away")
+
+    app = wrap(Starlette(), ledger)
+    recorder = Recorder(f"sqlite:///{ledger}", list, opener=away, patience_seconds=0.2)
+    object.__setattr__(app.site, "recorder", recorder)
+    assert anyio.run(lifespan, app)[0] == "lifespan.startup.complete"
+
+
+def test_hidden_https_warns_once(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A proxy whose scheme the server does not believe is told of once."""
+    app = wrap(site(), ledger)
+    with caplog.at_level(logging.WARNING, "gem_consent"):
+        for _ in range(3):
+            get(app, headers={"x-forwarded-proto": "https"}, scheme="http")
+    assert [record.message[:32] for record in caplog.records] == ["X-Forwarded-Proto says https and"]
+
+
+@pytest.mark.parametrize(
+    ("options", "scheme", "forwarded"),
+    [({"https_only": True}, "http", "https"), ({}, "https", "https"), ({}, "http", "http")],
+)
+def test_nothing_hidden_no_warning(
+    ledger: Path, caplog: pytest.LogCaptureFixture, options: Any, scheme: str, forwarded: str
+) -> None:
+    """Where the scheme is known or decided there is nothing to warn of."""
+    with caplog.at_level(logging.WARNING, "gem_consent"):
+        get(wrap(site(), ledger, **options), headers={"x-forwarded-proto": forwarded}, scheme=scheme)
+    assert caplog.records == []
+
+
+def test_request_without_middleware_says_so() -> None:
+    """Asking for the consent of a request that never came through says what to add."""
+    with pytest.raises(ConfigurationError, match="did not pass through ConsentMiddleware: add it"):
+        get_consent({"type": "http"})
+
+
+@pytest.mark.parametrize("odd", [None, "request", object()])
+def test_no_request_at_all(odd: object) -> None:
+    """What is no request is refused likewise."""
+    with pytest.raises(ConfigurationError, match="did not pass through ConsentMiddleware"):
+        get_consent(odd)
+
+
+def test_fastapi_reads_consent(ledger: Path) -> None:
+    """In a FastAPI view the request is enough, with add_middleware as everybody writes it."""
+    api = FastAPI()
+    api.add_middleware(
+        ConsentMiddleware, policy=make_policy(), secret_key=SECRET, ledger=f"sqlite:///{ledger}"
+    )
+
+    @api.get("/")
+    async def index(request: Request) -> HTMLResponse:
+        assert get_consent(request) == get_consent(request.scope)
+        return HTMLResponse(PAGE if get_consent(request).allows("analytics") else "<p>denied</p>")
+
+    answer = get(api)
+    assert (answer.text, answer.header("cache-control")) == ("<p>denied</p>", "private")
+    assert UNDECIDED.is_decided is False
+
+
+def test_key_rotation_keeps_choices(tmp_path: Path) -> None:
+    """With a newer key behind it, an older one still verifies."""
+    old = Visitor(wrap(site(), tmp_path / "a.db"))
+    old.post("grant_all")
+    rotated = Visitor(wrap(site(), tmp_path / "a.db", secret_key=[SECRET, "n" * 40]))
+    rotated.cookies = old.cookies
+    answer: Answer = rotated.get()
+    assert b"gem-notice-accept-all" not in answer.body
+
+
+def test_wrong_setting_fails_the_startup() -> None:
+    """Made inside the lifespan, as Starlette does, a weak secret is told in the lifespan's own words."""
+    app = Starlette()
+    app.add_middleware(
+        ConsentMiddleware, policy=make_policy(), secret_key="weak", ledger="sqlite:///consent.db"
+    )
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    async def start() -> None:
+        await app({"type": "lifespan", "app": app, "state": {}}, receive, send)
+
+    anyio.run(start)
+    assert [message["type"] for message in said] == ["lifespan.startup.failed"]
+    assert "secret_key needs 32 characters" in said[0]["message"]
+
+
+def test_wrong_setting_answers_no_request() -> None:
+    """Where there is no lifespan, each request fails with what is wrong."""
+
+    async def serve() -> None:
+        app = ConsentMiddleware(
+            Starlette(), policy=make_policy(), secret_key="weak", ledger="sqlite:///consent.db"
+        )
+        await call(app)
+
+    with pytest.raises(ConfigurationError, match="secret_key needs 32 characters"):
+        anyio.run(serve)
