@@ -1,0 +1,156 @@
+"""``gem-consent export``: the ledger's events to a file or to standard output."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+
+import typer
+
+from gem_consent.cli.options import LedgerUrl, Since, Until
+from gem_consent.errors import ConfigurationError, ConsentError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from gem_consent.ledger.export import Selection
+    from gem_consent.ledger.store import Ledger
+
+__all__ = ["export"]
+
+PIPE_CLOSED = 141
+"""What a shell reports for a program that SIGPIPE ended (128 + 13), as ``cat`` and its like do."""
+
+
+def export(
+    ledger: LedgerUrl,
+    form: Annotated[
+        Literal["csv", "jsonl"],
+        typer.Option("--format", help="A spreadsheet's CSV, or one JSON object a line."),
+    ] = "csv",
+    since: Since = None,
+    until: Until = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only the events of this visitor, by their random id.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write to this file, replaced once all is written, for its owner alone to read. "
+            "Without it: standard output.",
+        ),
+    ] = None,
+) -> None:
+    """Export events as CSV or JSON Lines.
+
+    One event a row, in order of position; all rows are of one moment, even while the site writes. Erased
+    events keep an empty row, which --since, --until and --subject leave out. In CSV, an apostrophe stands
+    before text that a spreadsheet would run as a formula; JSON Lines hold every text as it is.
+
+    \b
+    Examples:
+      gem-consent export --ledger sqlite:///consent.db --output all.csv
+    With GEM_CONSENT_LEDGER set:
+      gem-consent export --since 2026-01-01 --until 2026-01-31
+      gem-consent export --format jsonl --subject ID | gzip > visitor.jsonl.gz
+    """
+    # Late: SQLAlchemy takes 0.2 s to import, and --help needs none of it.
+    from gem_consent.ledger.export import Selection
+    from gem_consent.ledger.store import Ledger
+
+    selection = Selection.parse(since, until, subject)
+    target = None if output is None else _checked(output)
+    with closing(Ledger.open(ledger, must_exist=True)) as book, _failing_plainly(output):
+        if target is None:
+            _write(book, sys.stdout.buffer, form, selection, output)
+            return
+        with _replacing(target) as out:
+            written = _write(book, out, form, selection, output)
+    typer.echo(f"{written:,} event{'' if written == 1 else 's'} written to {output}", err=True)
+
+
+def _checked(output: Path) -> Path:
+    """Follow links, and refuse what a rename would destroy: a device, a pipe, a folder."""
+    target = Path(os.path.realpath(output))
+    if target.exists() and not target.is_file():
+        raise ConfigurationError(
+            f"--output {output} is no regular file: name one, or redirect standard output"
+        )
+    return target
+
+
+@contextmanager
+def _failing_plainly(output: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(PIPE_CLOSED) from None
+    except OSError as error:
+        place = "standard output" if output is None else output
+        raise ConsentError(
+            f"Cannot write to {place}: {error.strerror}; "
+            "free some space, or name a folder that you may write to"
+        ) from error
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the target's place once the block ends well; mode 0600: personal data."""
+    descriptor, part = tempfile.mkstemp(prefix=".gem-consent-", suffix=".part", dir=target.parent)
+    try:
+        with open(descriptor, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(descriptor)
+        os.replace(part, target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _write(
+    book: Ledger, out: BinaryIO, form: Literal["csv", "jsonl"], selection: Selection, output: Path | None
+) -> int:
+    from gem_consent.ledger.export import write
+
+    with (
+        book.reading() as connection,
+        _progress(connection, selection, output) as advance,
+        # Innermost: the ledger would take an OSError for one of its own.
+        _failing_plainly(output),
+    ):
+        written = write(connection, out, form, selection, advance)
+        out.flush()
+    return written
+
+
+@contextmanager
+def _progress(
+    connection: Connection, selection: Selection, output: Path | None
+) -> Iterator[Callable[[int], object]]:
+    """Show a bar on standard error where somebody looks at it and it is in nobody's way."""
+    if not sys.stderr.isatty() or (output is None and not _goes_to_file(sys.stdout.fileno())):
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gem_consent.ledger.export import count
+
+    parts = (TextColumn("Exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*parts, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=count(connection, selection))
+        yield lambda rows: progress.advance(task, rows)
+
+
+def _goes_to_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)

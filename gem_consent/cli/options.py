@@ -1,0 +1,30 @@
+"""Options that several commands take, worded once."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = ["LedgerUrl", "Since", "Until"]
+
+LedgerUrl: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--ledger",
+        envvar="GEM_CONSENT_LEDGER",
+        metavar="URL",
+        help="The ledger: sqlite:///consent.db, or sqlite:////absolute/path/consent.db.",
+    ),
+]
+Since: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="From then on: 2026-01-31 (in UTC), or an instant such as 2026-01-31T09:30:00+01:00.",
+    ),
+]
+Until: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Until then: a date's whole day included, an instant itself not."),
+]
