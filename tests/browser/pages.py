@@ -1,0 +1,165 @@
+"""A small site behind the middleware, with one page for each thing that browsers treat differently."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from browser.google import ID, TAG
+from gem_consent import ConsentMiddleware, Controller, GoogleAnalytics, Policy, Purpose, Service
+
+__all__ = ["LOCAL_POLICY", "POLICY", "SEVERAL", "Clock", "Row", "Site"]
+
+_NONCE = "dGhlIG5vbmNlIG9mIGEgcGFnZQ"
+_CSP = {
+    "/nonce": f"default-src 'self'; script-src 'self' 'nonce-{_NONCE}'",
+    "/strict": "default-src 'self'; script-src 'self'",
+}
+_LINKS = ("/", "/two", "/shared", "/shared/two")
+_PATHS = (*_LINKS, "/fr/page", "/kept", "/hostile", "/bottom", "/privacy", "/lang/{language}", *_CSP)
+_HOSTILE = """\
+<style>
+* { box-sizing: content-box; }
+body { letter-spacing: 3px; text-transform: uppercase; font: 30px/3 cursive; color: red; text-align: right; }
+h2, p, li, ul { margin: 40px; padding: 20px; color: yellow; text-shadow: 2px 2px red; }
+a { color: yellow; background: yellow; display: block; float: right; }
+button, form button[type=submit] { width: 100%; float: left; background: red; opacity: .2; }
+form, section { background: yellow; padding: 50px; display: inline; }
+</style>
+"""
+
+POLICY = Policy(
+    controller=Controller(name="Example", contact="dpo@example.com"),
+    privacy_url="/privacy",
+    services=[GoogleAnalytics(ID)],
+)
+
+# The same tag from the site's own host: a browser that is watched for outside requests keeps no HTTP cache.
+LOCAL_POLICY = replace(
+    POLICY,
+    services=[
+        replace(
+            POLICY.services[0],
+            start=POLICY.services[0].start.replace("https://www.googletagmanager.com", ""),
+        )
+    ],
+)
+
+SEVERAL = replace(
+    POLICY,
+    services=[*POLICY.services, Service("map", name="Example Maps", purpose="map", provider="Example Maps")],
+    purposes=[
+        Purpose(
+            "map",
+            name={"en": "Map", "fr": "Plan d\N{RIGHT SINGLE QUOTATION MARK}accès"},
+            description={
+                "en": "Show a map on the contact page.",
+                "fr": "Afficher une carte sur la page de contact.",
+            },
+        )
+    ],
+)
+
+
+@dataclass
+class Clock:
+    """The middleware's time, which a test moves."""
+
+    offset: float = 0
+
+    def __call__(self) -> float:
+        """Give the seconds since 1970."""
+        return time.time() + self.offset
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a test asks of a row of the ledger."""
+
+    state: str
+    action: str
+    surface: str
+    purposes: str
+
+
+@dataclass
+class Site:
+    """The application, its clock, its ledger, and what was asked of it."""
+
+    ledger: Path
+    policy: Policy = POLICY
+    clock: Clock = field(default_factory=Clock)
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def app(self) -> Any:
+        """Build the application."""
+        routes = [
+            *(Route(path, _page) for path in _PATHS),
+            Route("/gtag/js", _tag),
+            Route("/g/collect", _nothing, methods=["POST"]),
+            Route("/icon", _nothing),
+        ]
+        consenting = ConsentMiddleware(
+            Starlette(routes=routes),
+            policy=self.policy,
+            secret_key="tests sign with this key, and only tests",
+            ledger=f"sqlite:///{self.ledger}",
+            clock=self.clock,
+        )
+
+        async def noting(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                self.asked.append(f"{scope['method']} {scope['path']}")
+            await consenting(scope, receive, send)
+
+        return noting
+
+    def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
+        """Give the address of a page."""
+        return f"http://{host}:{self.port}{path}"
+
+    def rows(self) -> Sequence[Row]:
+        """Read the ledger."""
+        with closing(sqlite3.connect(self.ledger)) as database:
+            found = database.execute("SELECT state, action, surface, purposes FROM events ORDER BY position")
+            return [Row(*row) for row in found]
+
+
+async def _page(request: Request) -> Response:
+    path = request.url.path
+    language = request.path_params.get("language", "en")
+    headers = {"content-security-policy": _CSP[path]} if path in _CSP else {}
+    if path.startswith("/shared"):
+        headers["cache-control"] = "public, max-age=60"
+    elif path == "/kept":
+        headers["cache-control"] = "max-age=600, private"
+    links = "".join(f'<li><a href="{link}">{link}</a></li>' for link in _LINKS)
+    body = (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{path}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="{"/icon" if path in _CSP else "data:,"}">'
+        f"{_HOSTILE if path == '/hostile' else ''}</head><body><main><h1>{path}</h1><ul>{links}</ul>"
+        f"{'<p>Words upon words.</p>' * (60 if path == '/bottom' else 3)}"
+        '<p><a id="last" href="/privacy">The last link</a></p></main></body></html>'
+    )
+    return HTMLResponse(body, headers=headers)
+
+
+async def _tag(request: Request) -> Response:
+    body = TAG.replace("https://region1.google-analytics.com", "")
+    return Response(body, media_type="text/javascript", headers={"cache-control": "max-age=600"})
+
+
+async def _nothing(request: Request) -> Response:
+    return Response(status_code=204)
