@@ -74,7 +74,8 @@ class DocumentStream:
         self.added = 0
         self._insertions = insertions
         self._due: list[bytes] = []
-        self._scanner = _Scanner(has_charset)
+        self._has_charset = has_charset
+        self._scanner: _Scanner | None = None
         self._held: list[bytes] = []
         self._held_from = 0
         self._is_settled = False
@@ -86,26 +87,39 @@ class DocumentStream:
         """
         if self._is_settled:
             return chunk
+        if self._scanner is None:
+            match = _TO_BODY.match(chunk, 0, SEARCH_BYTES) if self._has_charset else None
+            if match is not None:
+                return self._place_at_once(chunk, match)
+            self._scanner = _Scanner(self._has_charset)
         self._held.append(chunk)
         self._scanner.feed(chunk)
-        return self._release()
+        return self._release(self._scanner)
 
     def finish(self) -> bytes:
         """Return what is left at the end of the document; nothing when called again."""
         rest = b""
         if not self._is_settled:
+            self._scanner = self._scanner or _Scanner(self._has_charset)
             self._scanner.finish()
-            rest = self._release()
+            rest = self._release(self._scanner)
         rest += b"".join(self._due)
         self._due = []
         return rest
 
-    def _release(self) -> bytes:
-        scanner = self._scanner
+    def _place_at_once(self, chunk: bytes, match: re.Match[bytes]) -> bytes:
+        """Make both insertions into a first chunk that holds the whole head, as most pages are sent."""
+        self._answer(Outcome.CHANGED, _lang(match[2] or b""))
+        self._is_settled = True
+        (head, body), self._due = self._due, []
+        head_at, body_at = match.end("head"), match.end()
+        return b"".join((chunk[:head_at], head, chunk[head_at:body_at], body, chunk[body_at:]))
+
+    def _release(self, scanner: _Scanner) -> bytes:
         if scanner.outcome is Outcome.SEARCHING:
             return b""
         if self.outcome is Outcome.SEARCHING:
-            self._answer()
+            self._answer(scanner.outcome, scanner.lang)
         document = b"".join(self._held)
         self._is_settled = scanner.is_done
         if self.outcome is not Outcome.CHANGED:
@@ -113,7 +127,7 @@ class DocumentStream:
             return document
         view, start = memoryview(document), 0
         pieces: list[bytes | memoryview] = []
-        while (place := self._next_place()) is not None:
+        while (place := self._next_place(scanner)) is not None:
             pieces += [view[start : place - self._held_from], self._due.pop(0)]
             start = place - self._held_from
         end = scanner.safe_at - self._held_from
@@ -122,16 +136,16 @@ class DocumentStream:
         self._held_from += end
         return b"".join(pieces)
 
-    def _answer(self) -> None:
-        self.outcome = self._scanner.outcome
-        if self.outcome is Outcome.CHANGED:
-            self._due = list(self._insertions(self._scanner.lang))
+    def _answer(self, outcome: Outcome, lang: str | None) -> None:
+        self.outcome = outcome
+        if outcome is Outcome.CHANGED:
+            self._due = list(self._insertions(lang))
             self.added = sum(map(len, self._due))
 
-    def _next_place(self) -> int | None:
+    def _next_place(self, scanner: _Scanner) -> int | None:
         if not self._due:
             return None
-        return self._scanner.head_at if len(self._due) == 2 else self._scanner.body_at
+        return scanner.head_at if len(self._due) == 2 else scanner.body_at
 
 
 def _compile(pattern: str) -> re.Pattern[bytes]:
@@ -143,15 +157,19 @@ def _compile(pattern: str) -> re.Pattern[bytes]:
 _ATTRIBUTES = r"""(?:[_]+[^_/>="'<]+(?:=(?:"[^"]*"|'[^']*'|[^_>"'=<`]+))?)*[_]*/?"""
 _COMMENT = r"<!--(?!-?>)[^-]*(?:-(?!-)[^-]*)*-->"
 _MISC = rf"[_]*(?:{_COMMENT}[_]*)*"
-_BEGINNING = _compile(
+_TO_HEAD = (
     rf"(?:\xef\xbb\xbf)?{_MISC}(?:<!(?i:doctype)[^>]*>{_MISC})?"
     rf"(?:<(?i:html)({_ATTRIBUTES})>{_MISC})?<(?i:head){_ATTRIBUTES}>"
 )
-_HEAD_CONTENT = _compile(
+_IN_HEAD = (
     rf"(?:[_]+|{_COMMENT}|<(?i:meta|link|base){_ATTRIBUTES}>|(</(?i:head)>)"
     rf"|<(?i:title){_ATTRIBUTES}>[^<]*</(?i:title)>|<(?i:style){_ATTRIBUTES}>[^<]*</(?i:style)>"
     rf"|<(?i:script){_ATTRIBUTES}>[^<]*(?:<(?!/(?i:script)|!--)[^<]*)*</(?i:script)>)*"
 )
+_BEGINNING = _compile(_TO_HEAD)
+_HEAD_CONTENT = _compile(_IN_HEAD)
+# All of it at once; atomic groups: what has one reading need not be read again when the next part fails.
+_TO_BODY = _compile(rf"(?P<head>(?>{_TO_HEAD}))(?>{_IN_HEAD})<(?i:body){_ATTRIBUTES}>")
 _REST_OF_TAG = _compile(rf"{_ATTRIBUTES}>")
 
 _SPACE = _compile(r"[_]*")
@@ -236,6 +254,11 @@ def _attributes(source: bytes) -> dict[bytes, bytes]:
     for name, double, single, unquoted in _ATTRIBUTE.findall(source):
         found.setdefault(name.lower(), double or single or unquoted)
     return found
+
+
+def _lang(source: bytes) -> str | None:
+    value = _attributes(source).get(b"lang") if source else None
+    return value.decode("latin-1").strip() or None if value is not None else None
 
 
 def _end_of(pattern: re.Pattern[bytes], text: bytes, start: int, end: int) -> int:
@@ -376,9 +399,8 @@ class _Scanner:
         return True
 
     def _read_lang(self, source: bytes) -> None:
-        value = _attributes(source).get(b"lang")
-        if value is not None and self.lang is None:
-            self.lang = value.decode("latin-1").strip() or None
+        if self.lang is None:
+            self.lang = _lang(source)
 
     def _content(self) -> bool:
         """Read text up to the next token ("data state")."""
