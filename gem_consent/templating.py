@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, TemplateRuntimeError, nodes, pass_context
@@ -12,6 +13,7 @@ from markupsafe import Markup
 
 from gem_consent.errors import ConfigurationError, PolicyError
 from gem_consent.exchange import Exchange, exchange_of
+from gem_consent.rendering import Renderer, Slots, View
 
 __all__ = ["ConsentExtension"]
 
@@ -83,18 +85,21 @@ def _head(context: Context, nonce: str | None = None) -> Markup:
 
 @pass_context
 def _notice(context: Context, lang: str | None = None) -> Markup:
-    exchange = _exchange(context)
-    view = exchange.place("notice")
-    language = exchange.language(lang, view)
-    return _markup(exchange.site.renderer.notice(view, language, exchange.slots(view)))
+    return _placed(context, "notice", Renderer.notice, lang)
 
 
 @pass_context
 def _settings(context: Context, lang: str | None = None) -> Markup:
+    return _placed(context, "settings", Renderer.settings, lang)
+
+
+def _placed(
+    context: Context, part: str, render: Callable[[Renderer, View, str, Slots], bytes], lang: str | None
+) -> Markup:
     exchange = _exchange(context)
-    view = exchange.place("settings")
+    view = exchange.place(part)
     language = exchange.language(lang, view)
-    return _markup(exchange.site.renderer.settings(view, language, exchange.slots(view)))
+    return _markup(render(exchange.site.renderer, view, language, exchange.slots(view)))
 
 
 @pass_context
