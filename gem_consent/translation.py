@@ -123,10 +123,31 @@ class Translation:
 
     def day(self, seconds: int) -> str:
         """Write the day of a time in seconds since 1970 (UTC)."""
-        pattern = self.catalogue.pgettext("pattern of a date", "%Y-%m-%d")
-        return datetime.fromtimestamp(seconds, UTC).strftime(pattern)
+        return self._date(datetime.fromtimestamp(seconds, UTC))
 
     def moment(self, utc: str) -> str:
         """Write an RFC 3339 time as day, hours and minutes."""
-        pattern = self.catalogue.pgettext("pattern of a date and time", "%Y-%m-%d %H:%M UTC")
-        return datetime.fromisoformat(utc).strftime(pattern)
+        at = datetime.fromisoformat(utc)
+        pattern = self.catalogue.pgettext(
+            "pattern of a date and time", "%(date)s, %(hour)02d:%(minute)02d UTC"
+        )
+        return pattern % {"date": self._date(at), "hour": at.hour, "minute": at.minute}
+
+    def _date(self, at: datetime) -> str:
+        pattern = self.catalogue.pgettext("pattern of a date", "%(day)s %(month)s %(year)d")
+        month = (
+            self.catalogue.pgettext("in a date", "January"),
+            self.catalogue.pgettext("in a date", "February"),
+            self.catalogue.pgettext("in a date", "March"),
+            self.catalogue.pgettext("in a date", "April"),
+            self.catalogue.pgettext("in a date", "May"),
+            self.catalogue.pgettext("in a date", "June"),
+            self.catalogue.pgettext("in a date", "July"),
+            self.catalogue.pgettext("in a date", "August"),
+            self.catalogue.pgettext("in a date", "September"),
+            self.catalogue.pgettext("in a date", "October"),
+            self.catalogue.pgettext("in a date", "November"),
+            self.catalogue.pgettext("in a date", "December"),
+        )[at.month - 1]
+        first = self.catalogue.pgettext("first day of a month", "1")
+        return pattern % {"day": first if at.day == 1 else at.day, "month": month, "year": at.year}

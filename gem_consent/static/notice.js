@@ -38,23 +38,39 @@
   addEventListener("pageshow", compare);
   addEventListener("visibilitychange", compare);
 
+  // the button that had the focus is gone; and a status is spoken only when it changes while it can be seen
+  const settle = () => {
+    const control = document.querySelector("#gem-settings");
+    if (!control) return;
+    control.querySelector("a").focus({ preventScroll: true });
+    setTimeout(() => {
+      const status = control.querySelector("[role=status]");
+      status.textContent = status.dataset.saved;
+    }, 200);
+  };
+  // a reload has come between the press and the word on it
+  if ((history.state || {}).gemConsent) {
+    history.replaceState({ ...history.state, gemConsent: undefined }, "");
+    addEventListener("DOMContentLoaded", settle);
+  }
+
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let token = fresh();
+
   const taken = (answer) => {
     const before = last || [];
     const now = (last = paint()) || [];
     drawn = key(last);
-    const again = () => answer.reload && location.reload();
-    const control = document.querySelector("#gem-settings");
-    if (control && !answer.reload) {
-      // the button that had the focus is gone; and a status is spoken only when it changes while it can be seen
-      control.querySelector("a").focus({ preventScroll: true });
-      setTimeout(() => {
-        const status = control.querySelector("[role=status]");
-        status.textContent = status.dataset.saved;
-      }, 200);
-    }
+    token = fresh();
+    const removed = before.some((id) => !now.includes(id));
+    const again = () => {
+      history.replaceState({ ...history.state, gemConsent: true }, "");
+      location.reload();
+    };
+    if (!answer.reload) settle();
     // what runs must be stopped before the page goes; what the page's policy forbids must not be started on it
-    if (before.some((id) => !now.includes(id)) || (now.length && !answer.reload)) load(again);
-    else again();
+    if (answer.reload && !removed) again();
+    else if (removed || now.length) load(answer.reload && again);
   };
 
   // Captured, so that it comes before the listeners of frameworks that send forms themselves.
@@ -72,18 +88,23 @@
       surface: form.elements.surface.value,
       return: form.elements.return.value,
       csp: csp !== undefined,
-      key: Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+      key: token,
     });
-    // the plain form tells the visitor what went wrong
-    const failed = () => {
+    // the plain form tells the visitor what the server has against it
+    const send = () => {
       const field = Object.assign(document.createElement("input"), { type: "hidden", name: "decision", value: decision });
       form.append(field);
       form.submit();
       field.remove();
     };
-    fetch(form.action, { method: "POST", headers: { "content-type": "application/json" }, body, keepalive: true })
-      .then((response) => (response.ok ? response.json() : Promise.reject(response)))
-      .then(taken, failed);
+    const unsent = () => {
+      paint();
+      form.querySelector("[role=alert]").textContent = form.dataset.gem;
+      button.focus();
+    };
+    const signal = AbortSignal.timeout && AbortSignal.timeout(1e4);
+    fetch(form.action, { method: "POST", headers: { "content-type": "application/json" }, body, keepalive: true, signal })
+      .then((response) => (response.ok ? response.json().then(taken, send) : send()), unsent);
   }, true);
 
   const started = shown === "?" ? [] : shown.split("~");

@@ -53,16 +53,14 @@ def test_stale_notice_asks_again(site: Site, newcomer: Newcomer) -> None:
     assert site.rows() == []
 
 
-@pytest.mark.parametrize("fault", ["no network", "a page instead of JSON", "half an answer"])
+@pytest.mark.parametrize("fault", ["a page instead of JSON", "half an answer"])
 def test_lost_answer_sends_the_form(site: Site, newcomer: Newcomer, fault: str) -> None:
-    """Where the script gets no answer, the plain form carries the same decision, and brings the page back."""
+    """Where the script cannot read the answer, the plain form carries the same decision."""
     visitor = newcomer(site)
 
     def fail(route: Route) -> None:
         if route.request.headers.get("content-type") != "application/json":
             route.fallback()
-        elif fault == "no network":
-            route.abort()
         else:
             body = "<!doctype html>" if fault == "a page instead of JSON" else '{"decided":'
             route.fulfill(content_type="application/json", body=body)
@@ -74,6 +72,23 @@ def test_lost_answer_sends_the_form(site: Site, newcomer: Newcomer, fault: str) 
     expect(visitor.control).to_be_visible()
     assert site.rows() == [Row("refused", "deny_all", "notice", '{"analytics":false}')]
     assert visitor.outside() == []
+
+
+@pytest.mark.parametrize("name", ["Accept all", "Reject all"])
+def test_lost_network_is_told(site: Site, newcomer: Newcomer, name: str) -> None:
+    """Without a network the page stays, says so beside the buttons, and the next press counts once."""
+    visitor = newcomer(site)
+    visitor.visit("/two")
+    visitor.context.set_offline(True)
+    visitor.button(name).click()
+    expect(visitor.page.get_by_role("alert")).to_contain_text("Check your connection")
+    expect(visitor.button(name)).to_be_focused()
+    assert site.rows() == []
+    assert visitor.outside() == []
+    visitor.context.set_offline(False)
+    visitor.button(name).click()
+    visitor.control.wait_for()
+    assert len(site.rows()) == 1
 
 
 @pytest.mark.parametrize("name", ["Accept all", "Reject all"])

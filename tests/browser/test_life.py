@@ -115,6 +115,8 @@ def test_withdrawal_silences_the_tag(site: Site, newcomer: Newcomer) -> None:
     visitor.visit("/two")
     visitor.beat()
     visitor.withdraw()
+    expect(visitor.page.get_by_role("status")).to_have_text("Your choice is saved.")
+    expect(visitor.page.get_by_role("link", name="Manage my cookies")).to_be_focused()
     assert visitor.page.evaluate("sessionStorage.late") == ""
     assert visitor.page.evaluate("sessionStorage.disabled") == "true"
     assert visitor.cookies().keys() == _OWN
