@@ -21,7 +21,7 @@ from gem_consent.translation import Translation, available_languages
 
 GOLDEN = {
     "en": "114aeb2024dd8033",
-    "fr": "32744ca78ece93c8",
+    "fr": "07cb124eb77646b5",
 }
 REMEDY = (
     "What visitors read has changed, which makes a new notice in every ledger. If that was meant, look at "
