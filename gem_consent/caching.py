@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from gem_consent.headers import Headers, values, without
 
-__all__ = ["changed_document", "is_shared", "make_private", "request_conditions"]
+__all__ = ["changed_document", "is_private", "is_shared", "make_private", "request_conditions"]
 
 _MARK = b"-gc"
 
@@ -151,9 +151,18 @@ def _is_shared_only(member: str) -> bool:
     return name in _SHARED_ONLY or (name == "private" and argument != "")
 
 
+def is_private(headers: Headers) -> bool:
+    """Say whether a response's headers keep it out of shared caches (RFC 9111 §5.2.2.5, §5.2.2.7)."""
+    return _has_directive(headers, "private") or _has_directive(headers, "no-store")
+
+
 def _has_private(headers: Headers) -> bool:
+    return _has_directive(headers, "private")
+
+
+def _has_directive(headers: Headers, name: str) -> bool:
     return any(
-        _directive(member)[0] == "private"
+        _directive(member)[0] == name
         for line in values(headers, b"cache-control")
         for member in _members(line)
     )

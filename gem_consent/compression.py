@@ -25,6 +25,7 @@ class GzipDocumentStream:
         self._encoder = zlib.compressobj(level=6, wbits=_GZIP_WINDOW)
         self._held: list[bytes] = []
         self._is_broken = False
+        self._is_whole = False
 
     @property
     def outcome(self) -> Outcome:
@@ -53,7 +54,10 @@ class GzipDocumentStream:
         rest = self._document.finish()
         if self.outcome is not Outcome.CHANGED:
             return self._release()
-        return self._encoder.compress(rest) + self._encoder.flush()
+        # a body cut short stays one: what is not ended properly tells the browser so
+        return self._encoder.compress(rest) + self._encoder.flush(
+            zlib.Z_FINISH if self._is_whole else zlib.Z_SYNC_FLUSH
+        )
 
     def _release(self) -> bytes:
         held, self._held = b"".join(self._held), []
@@ -70,6 +74,7 @@ class GzipDocumentStream:
             if ready := self._document.feed(piece):
                 out.append(self._encoder.compress(ready))
             chunk = self._decoder.unconsumed_tail
+            self._is_whole = self._decoder.eof
             if self._decoder.eof:
                 # RFC 1952, section 2.2: a file may be several members, one after the other
                 chunk = self._decoder.unused_data

@@ -70,12 +70,14 @@ def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None)
     try:
         parts = urlsplit(origin)
         here = urlsplit(f"//{host}")
-        default = _DEFAULT_PORTS.get(parts.scheme)
-        # behind a proxy the scheme that the browser used is unknown: both default ports mean "none given"
-        ports = [port if port not in (80, 443, default) else None for port in (parts.port, here.port)]
+        if parts.scheme not in _DEFAULT_PORTS or "@" in origin or "@" in host:
+            return False
+        # behind a proxy the browser's scheme is unknown here: either default port in Host means "none given"
+        origin_port = parts.port if parts.port != _DEFAULT_PORTS[parts.scheme] else None
+        host_port = here.port if here.port not in _DEFAULT_PORTS.values() else None
     except ValueError:
         return False
-    return parts.hostname is not None and parts.hostname == here.hostname and ports[0] == ports[1]
+    return parts.hostname is not None and parts.hostname == here.hostname and origin_port == host_port
 
 
 def local_path(value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +29,7 @@ from gem_consent.errors import LedgerError, LedgerUnavailable, PolicyError
 from gem_consent.exchange import Exchange
 from gem_consent.fields import Message
 from gem_consent.headers import Headers
+from gem_consent.policy import Policy
 from gem_consent.proof.event import Event, event_id, utc_text
 from gem_consent.rendering import LIBRARY, Announcement, Slots
 from gem_consent.scripts import asset, tags_script
@@ -260,13 +261,17 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
     removed = consent.granted - granted
     if state is None or not policy.asks:
         return _Outcome(consent, _deletions(exchange, request, decision, granted))
-    event = await _event(exchange, request, decision, granted, state)
+    # bound to the visitor, so that a key gives nobody another visitor's event
+    key = f"{consent.subject}.{decision.key}" if decision.key else None
     if granted - consent.granted:
         await _require_known_notice(exchange, decision)
-        event = await _recorded(exchange, event, decision.key)
+        event = await _recorded(exchange, await _event(exchange, request, decision, granted, state), key)
     else:
-        event = await exchange.site.recorder.keep(event, decision.key)
-    choice = _choice_of(event)
+        decision = await _with_known_notice(exchange, decision)
+        event = await exchange.site.recorder.keep(
+            await _event(exchange, request, decision, granted, state), key
+        )
+    choice = _choice_of(event, policy)
     cookies = set_cookie_headers(
         exchange.site.cookie,
         choice,
@@ -292,6 +297,17 @@ async def _require_known_notice(exchange: Exchange, decision: Decision) -> None:
         raise _Refusal(409, _STALE, "'notice' is not the digest of a notice of the present policy.")
 
 
+async def _with_known_notice(exchange: Exchange, decision: Decision) -> Decision:
+    """Let a refusal name no notice rather than one that nobody can open."""
+    try:
+        is_known = await exchange.site.recorder.knows_notice(
+            decision.notice, exchange.site.policy.fingerprint
+        )
+    except LedgerUnavailable:
+        is_known = False
+    return decision if is_known else replace(decision, notice="")
+
+
 async def _recorded(exchange: Exchange, event: Event, key: str | None) -> Event:
     try:
         return await exchange.site.recorder.record(event, key)
@@ -306,6 +322,9 @@ async def _event(
     # parsing a new user agent takes milliseconds, and importing the parser a third of a second
     client: Client = await to_thread.run_sync(coarse, request.headers.get("user-agent", ""))
     at = datetime.fromtimestamp(site.clock(), UTC)
+    # what is kept of an earlier choice keeps its end: only a new question, answered, starts the time anew
+    since = exchange.consent.decided_at if granted and granted < exchange.consent.granted else None
+    expires = expires_at(int(at.timestamp()) if since is None else since, site.policy)
     address = request.client.host if request.client else None
     return Event(
         id=event_id(at),
@@ -320,7 +339,7 @@ async def _event(
         fingerprint=site.policy.fingerprint,
         policy_version=site.policy.version,
         language=_language_answered(exchange, decision),
-        expires=utc_text(datetime.fromtimestamp(expires_at(int(at.timestamp()), site.policy), UTC)),
+        expires=utc_text(datetime.fromtimestamp(expires, UTC)),
         library=LIBRARY,
         browser=client.browser,
         system=client.system,
@@ -342,9 +361,9 @@ def _host(request: Request) -> str:
         return ""
 
 
-def _choice_of(event: Event) -> Choice:
+def _choice_of(event: Event, policy: Policy) -> Choice:
     granted = frozenset(id_ for id_, is_granted in event.purposes.items() if is_granted)
-    decided_at = int(datetime.fromisoformat(event.time).timestamp())
+    decided_at = int((datetime.fromisoformat(event.expires) - policy.lifetime).timestamp())
     return Choice(event.subject, event.fingerprint, granted, decided_at)
 
 
@@ -370,4 +389,4 @@ def _way_back(exchange: Exchange, decision: Decision) -> str:
         query = {"saved": "1", "lang": _language_answered(exchange, decision), "return": decision.return_to}
         given = {name: value for name, value in query.items() if value}
         return f"{exchange.site.prefix(exchange.scope)}?{urlencode(given, safe='/')}"
-    return decision.return_to or f"{exchange.scope.get('root_path', '')}/"
+    return decision.return_to or f"{exchange.site.root(exchange.scope)}/"

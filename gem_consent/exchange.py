@@ -74,8 +74,7 @@ class Exchange:
     _choice: Choice | None = None
     _standing: Standing | None = None
     _document: _RewrittenDocument | None = None
-    _left: Headers | None = None
-    _is_for_everyone = False
+    _sent: Headers | None = None
 
     def __init__(self, site: Site, scope: Scope, send: Send) -> None:
         self.site = site
@@ -106,18 +105,21 @@ class Exchange:
         A streamed response that began for everyone can no longer become one visitor's: what asks after that
         is told that nothing is granted.
         """
-        if self._left is not None and not self.is_read and self._began_for_everyone(self._left):
-            _logger.warning(
-                "the consent was read after a response for everyone had begun, so nothing counts as granted: "
-                "read it before the response starts, or send Cache-Control: private (%s)",
-                self.scope["path"],
-            )
+        if self._is_too_late():
             return self.site.stranger.consent
         self.is_read = True
         return self.consent
 
-    def _began_for_everyone(self, headers: Headers) -> bool:
-        return self._is_for_everyone or caching.is_shared(self.scope["headers"], headers, self._moment())
+    def _is_too_late(self) -> bool:
+        """Say whether the headers have left, and did not say that the response is one visitor's."""
+        if self._sent is None or self.is_read or caching.is_private(self._sent):
+            return False
+        _logger.warning(
+            "the consent was read after a response for everyone had begun, so nothing counts as granted: "
+            "read it before the response starts, or send Cache-Control: private (%r)",
+            self.scope["path"],
+        )
+        return True
 
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self.now, UTC)
@@ -137,7 +139,7 @@ class Exchange:
         everyone.
         """
         self.placed |= {part}
-        if self.site.insert == "never" or self.site.documents(self.scope) == "shared":
+        if self.site.insert == "never" or self.site.documents(self.scope) == "shared" or self._is_too_late():
             return _SHARED
         self.read_consent()
         return self.view
@@ -153,11 +155,16 @@ class Exchange:
         query = self.scope.get("query_string", b"")
         if query and not view.is_shared and len(return_to) + len(query) < _MAX_RETURN_BYTES:
             return_to += "?" + _as_sent(query)
+        if len(return_to) > _MAX_RETURN_BYTES:
+            return_to = ""
         return Slots(self.site.prefix(self.scope), return_to, nonce, needs_reload)
 
     def _page_path(self) -> str:
         sent = self.scope.get("raw_path")
-        return _as_sent(sent.partition(b"?")[0]) if sent else quote(self.scope["path"])
+        path = _as_sent(sent.partition(b"?")[0]) if sent else quote(self.scope["path"])
+        # the path holds the root_path (ASGI, "HTTP connection scope"), but older servers leave it out
+        root = self.site.root(self.scope)
+        return path if path.startswith(f"{root}/") else root + path
 
     def request_scope(self) -> Scope:
         """Give the scope for the application: this exchange in its state, and for documents what they allow.
@@ -166,6 +173,8 @@ class Exchange:
         without conditions that speak of bytes the application has not seen.
         """
         scope = self.scope
+        # the scope is this request's alone; its state is for whoever looks there, as Starlette's users do
+        scope[STATE_KEY] = self
         scope.setdefault("state", {})[STATE_KEY] = self
         if not self.site.changes_documents or not rewritable.may_be_asked(self.request):
             return scope
@@ -217,6 +226,9 @@ class Exchange:
     def _started(self, message: Message) -> Message | None:
         """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""
         headers = message.get("headers") or []
+        if not isinstance(headers, list):
+            headers = list(headers)
+            message = {**message, "headers": headers}
         names = rewritable.by_name(headers)
         if not self._is_document(message["status"], headers, names):
             return self._untouched(message, headers, names)
@@ -234,7 +246,7 @@ class Exchange:
         is_placed_elsewhere = self.site.insert == "never" and rewritable.is_html(names)
         if self.is_read or is_placed_elsewhere or b"set-cookie" in names:
             message = {**message, "headers": self.untouched_headers(list(headers))}
-        self._left = message.get("headers") or []
+        self._sent = message.get("headers") or []
         return message
 
     def _is_document(self, status: int, headers: Headers, names: Mapping[bytes, bytes]) -> bool:
@@ -270,6 +282,7 @@ class Exchange:
         if is_html and self.site.insert == "never" and self.site.policy.asks:
             # the parts were rendered outside this request, in the form for everyone
             headers, _ = csp.amend(headers, self.site.renderer.needs(_SHARED, is_placed=True))
+        self._sent = headers
         return self._gated(headers, is_shared=False)
 
     def changed_headers(self, headers: Headers, view: View) -> Headers:
@@ -279,13 +292,13 @@ class Exchange:
         headers = caching.changed_document(headers, self.site.renderer.suffix(view))
         if self.is_read or not view.is_shared:
             headers = caching.make_private(headers) + self._leftover_deletions()
-        self._left, self._is_for_everyone = headers, view.is_shared
+        self._sent = headers
         return self._gated(headers, is_shared=view.is_shared)
 
     def plain_headers(self, headers: Headers) -> Headers:
         """Give what ``changed_headers`` would, for a visitor's own document with no meaningful header."""
-        self._left = [*headers, *_PRIVATE, *self._leftover_deletions()]
-        return self._left
+        self._sent = [*headers, *_PRIVATE, *self._leftover_deletions()]
+        return self._sent
 
     def _leftover_deletions(self) -> Headers:
         """Delete what the request still carries of services whose purpose the visitor denied."""
@@ -296,7 +309,8 @@ class Exchange:
         if not consent.is_decided:
             # a hint that has lost its choice (another key, a moved clock) would hide the notice
             names = [name for name in carried if name == HINT_NAME]
-            return set_cookie.deletions(names, "", (), secure=self.site.is_https(self.scope))
+            host = self.request.get(b"host", b"").decode("latin-1")
+            return set_cookie.deletions(names, host, (), secure=self.site.is_https(self.scope))
         names = [name for name in carried if self.site.refuses(name, consent.granted)]
         if not names:
             return []
@@ -337,7 +351,8 @@ class _RewrittenDocument:
 
     def body(self, message: Message) -> Iterator[Message]:
         """Take a body message; give what may be sent now."""
-        ready = self._stream.feed(message.get("body", b""))
+        body = message.get("body", b"")
+        ready = self._stream.feed(body if isinstance(body, bytes) else bytes(body))
         if not message.get("more_body", False):
             ready += self._stream.finish()
         if self.is_held:
@@ -397,11 +412,11 @@ def exchange_of(request: Any) -> Exchange:
         ConfigurationError: the request did not pass through ``ConsentMiddleware``.
     """
     scope = request if isinstance(request, Mapping) else getattr(request, "scope", None)
-    exchange = (scope.get("state") or {}).get(STATE_KEY) if isinstance(scope, Mapping) else None
+    exchange = scope.get(STATE_KEY) if isinstance(scope, Mapping) else None
     if not isinstance(exchange, Exchange):
         raise ConfigurationError(
             "this request did not pass through ConsentMiddleware: add it to the application, "
-            "outside whatever asks for the consent"
+            "outside whatever asks for the consent (websockets pass it by)"
         )
     return exchange
 

@@ -12,7 +12,7 @@ from anyio import get_current_task, to_thread
 from gem_consent.cookie import ConsentCookie
 from gem_consent.endpoints import respond
 from gem_consent.errors import ConfigurationError, ConsentError
-from gem_consent.exchange import Exchange, Message, Send
+from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
 from gem_consent.policy import Policy
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer
@@ -98,6 +98,10 @@ class ConsentMiddleware:
         if scope["type"] != "http":
             await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
             return
+        if STATE_KEY in scope:
+            # a second middleware further out has this request already: one notice is enough
+            await self.app(scope, receive, send)
+            return
         exchange = Exchange(self.site, scope, send)
         if not self._has_warned:
             self._warn_of_hidden_https(exchange)
@@ -105,7 +109,13 @@ class ConsentMiddleware:
             response = await respond(exchange, rest, receive)
             await response(scope, receive, send)
             return
-        await self.app(exchange.request_scope(), receive, exchange.send)
+        inner = exchange.request_scope()
+        try:
+            await self.app(inner, receive, exchange.send)
+        finally:
+            # what the application notes in its scope, its route for one, is for those further out as well
+            if inner is not scope:
+                scope.update({key: inner[key] for key in inner.keys() - scope.keys()})
         if exchange.is_holding:
             await exchange.release()
 

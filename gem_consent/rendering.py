@@ -32,6 +32,7 @@ LIBRARY = f"gem-consent {version('gem-consent')}"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SLOT = re.compile(r"@gem:([a-z_]+)@")
+_MAX_TAG_CHARACTERS = 35  # RFC 5646, section 4.4.1: what any language tag fits into
 _MAX_REMEMBERED = 256
 
 
@@ -106,7 +107,7 @@ class Renderer:
             page: the ``lang`` of the document's root element.
             accept_language: the request's header; ``None`` for a shared document, which may not depend on it.
         """
-        found = self._page_language(page) if page else None
+        found = self._page_language(page) if page and len(page) <= _MAX_TAG_CHARACTERS else None
         return found or negotiate(accept_language, self.languages) or self.policy.language
 
     def head(self, view: View, slots: Slots) -> bytes:

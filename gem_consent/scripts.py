@@ -106,11 +106,16 @@ def _composed(name: str, values: dict[str, str]) -> str:
         slot = match.group(1)
         return _composed(slot, {}) if slot.endswith(".js") else values[slot]
 
-    source = (_STATIC / name).read_text("utf-8")
+    source = _source(name)
     lines = (line.strip() for line in source.splitlines())
     return _SLOT.sub(part, "\n".join(line for line in lines if line and not line.startswith("//")))
 
 
 def _squeezed_css(name: str) -> str:
-    source = re.sub(r"/\*.*?\*/", "", (_STATIC / name).read_text("utf-8"), flags=re.S)
+    source = re.sub(r"/\*.*?\*/", "", _source(name), flags=re.S)
     return re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", source)).strip()
+
+
+@functools.cache
+def _source(name: str) -> str:
+    return (_STATIC / name).read_text("utf-8")

@@ -16,6 +16,7 @@ from gem_consent.rendering import Renderer, View
 __all__ = ["DocumentsMode", "InsertMode", "Scope", "Site", "Standing"]
 
 _MAX_REMEMBERED = 1024
+_MAX_NAME_CHARACTERS = 256
 
 Scope: TypeAlias = MutableMapping[str, Any]
 """An ASGI connection scope."""
@@ -67,13 +68,13 @@ class Site:
     clock: Callable[[], float]
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
-    refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
+    _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
         object.__setattr__(self, "stranger", self._judged(None))
-        object.__setattr__(self, "refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
+        object.__setattr__(self, "_refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
         object.__setattr__(self, "_standing_of", lru_cache(_MAX_REMEMBERED)(self._judged))
 
     def standing(self, choice: Choice | None, now: int) -> Standing:
@@ -87,8 +88,11 @@ class Site:
         return Standing(consent, View.of(consent), bool(self.refused_services(consent.granted)))
 
     def _is_refused(self, name: str, granted: frozenset[str]) -> bool:
-        """Say whether a cookie of this name is a declared tracker of what is not among these purposes."""
         return any(service.owns_cookie(name) for service in self.refused_services(granted))
+
+    def refuses(self, name: str, granted: frozenset[str]) -> bool:
+        """Say whether a cookie of this name is a declared tracker of what is not among these purposes."""
+        return len(name) <= _MAX_NAME_CHARACTERS and self._refuses(name, granted)
 
     def refused_services(self, granted: frozenset[str]) -> tuple[Service, ...]:
         """Give the services of every purpose that is asked about and not among these."""
@@ -101,4 +105,9 @@ class Site:
 
     def prefix(self, scope: Mapping[str, Any]) -> str:
         """Give the path of the library's own pages as browsers see it, under the ``root_path``."""
-        return f"{scope.get('root_path', '')}{self.path}"
+        return self.root(scope) + self.path
+
+    def root(self, scope: Mapping[str, Any]) -> str:
+        """Give where the application is mounted; never ``//…``, which browsers read as another host."""
+        root: str = scope.get("root_path", "")
+        return "/" + root.strip("/") if root.strip("/") else ""

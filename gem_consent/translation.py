@@ -119,7 +119,7 @@ class Translation:
 
     def state(self, state: str) -> str:
         """Name what a decision did."""
-        return self.catalogue.gettext(_STATES[state])
+        return self.catalogue.gettext(_STATES[state]) if state in _STATES else state
 
     def day(self, seconds: int) -> str:
         """Write the day of a time in seconds since 1970 (UTC)."""

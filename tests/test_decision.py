@@ -99,3 +99,17 @@ def test_key_must_be_random_enough(key: str) -> None:
 def test_origin_and_host_must_agree(origin: str, host: str, is_same: bool) -> None:
     """Without Sec-Fetch-Site, host and port of both must be the same."""
     assert is_same_origin(None, origin, host) is is_same
+
+
+@pytest.mark.parametrize("origin", ["https://a:80", "http://a:443", "ftp://a", "https://x@a", "null", "a"])
+def test_odd_origin_is_foreign(origin: str) -> None:
+    """Another scheme, somebody's name or a port that is not the scheme's own is not this site."""
+    assert not is_same_origin(None, origin, "a")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"), [("https://a", "a:443"), ("https://a:443", "a"), ("http://a", "a:80")]
+)
+def test_default_ports_are_the_same(origin: str, host: str) -> None:
+    """A scheme's own port may be written or left out."""
+    assert is_same_origin(None, origin, host)

@@ -33,7 +33,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gem_consent import ConsentMiddleware, caching, get_consent
-from gem_consent.exchange import Exchange
+from gem_consent.exchange import Exchange, exchange_of
 from gem_consent.rendering import View
 
 PUBLIC = ("Cache-Control", "public, max-age=600")
@@ -842,3 +842,93 @@ def test_fetched_pages_count_too(plain: ConsentMiddleware) -> None:
     """A whole page that a script fetches is a page: only its bytes tell."""
     headers = {"accept": "*/*", "sec-fetch-dest": "empty", "hx-request": "true"}
     assert b"gem-notice" in get(plain, headers=NAVIGATION | headers).body
+
+
+def test_late_part_is_for_everyone(ledger: Path) -> None:
+    """A part that a template places after a shared response began has the form for everyone."""
+    pages = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"public, max-age=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": PAGE, "more_body": True})
+        view = exchange_of(scope).place("notice")
+        pages.append(view)
+        await send({"type": "http.response.body", "body": b""})
+
+    visitor = Visitor(wrap(app, ledger))
+    visitor.post("grant_all")
+    assert visitor.get().header("cache-control") == "public, max-age=60"
+    assert [view.is_shared for view in pages] == [True]
+
+
+@pytest.mark.parametrize("cache", ["public, max-age=60", None])
+def test_late_read_of_fragment_grants_nothing(ledger: Path, cache: str | None) -> None:
+    """Once a fragment's headers have left without a word on privacy, nothing counts as granted."""
+    read = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/html; charset=utf-8")]
+        headers += [(b"cache-control", cache.encode())] if cache else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"<p>part</p>", "more_body": True})
+        read.append(get_consent(scope).allows("analytics"))
+        await send({"type": "http.response.body", "body": b""})
+
+    visitor = Visitor(wrap(app, ledger))
+    visitor.post("grant_all")
+    visitor.get()
+    assert read == [False]
+
+
+def test_long_path_leaves_no_return(ledger: Path) -> None:
+    """A path of kilobytes is not copied into the page, and the refusal on that page works."""
+    visitor = Visitor(wrap(site(), ledger))
+    answer = visitor.get("/" + "'" * 60_000)
+    assert len(answer.body) < 20_000
+    assert visitor.post("deny_all").status == 303
+
+
+def test_sessions_of_like_name_survive(ledger: Path) -> None:
+    """A cookie whose name merely begins like an old Google one is neither withheld nor deleted."""
+    app = wrap(site(headers=[("set-cookie", "_gateway_session=1; Path=/")]), ledger)
+    visitor = Visitor(app)
+    visitor.post("deny_all")
+    visitor.cookies["_gateway_session"] = "1"
+    answer = visitor.get()
+    assert "_gateway_session" in answer.cookies
+    assert "_gateway_session" not in answer.deleted
+
+
+def test_memoryview_body_is_taken(ledger: Path) -> None:
+    """Servers accept any bytes-like body, and so do documents on their way."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/html; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": memoryview(PAGE), "more_body": True})
+        await send({"type": "http.response.body", "body": memoryview(b"<!-- end -->")})
+
+    answer = get(wrap(app, ledger))
+    assert answer.body.endswith(b"<!-- end -->")
+    assert b"gem-notice" in answer.body
+
+
+def test_iterated_headers_are_kept(ledger: Path) -> None:
+    """ASGI lets headers be any iterable; none is lost by looking at them."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = iter([(b"content-type", b"text/html; charset=utf-8"), (b"x-a", b"1")])
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": PAGE})
+
+    answer = get(wrap(app, ledger))
+    assert (answer.header("x-a"), answer.header("content-type")) == ("1", "text/html; charset=utf-8")
+
+
+def test_cut_gzip_stays_cut(ledger: Path) -> None:
+    """A gzip body that ends too early does not leave as a whole one."""
+    whole = gzip.compress(PAGE * 50)
+    app = site(whole[:-10], [("content-encoding", "gzip")], is_sized=False)
+    with pytest.raises(EOFError):
+        gzip.decompress(get(wrap(app, ledger)).body)

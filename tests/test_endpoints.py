@@ -799,3 +799,71 @@ def test_vendor_hosts_are_those_declared() -> None:
         for host in sources
     }
     assert declared == set(VENDOR_HOSTS)
+
+
+def test_narrowing_keeps_the_end(app: ConsentMiddleware, visitor: Visitor, ledger: Path) -> None:
+    """Who takes one of two purposes back renews nothing: what is left ends when it would have ended."""
+    given = visitor.post("grant_all")
+    app.site.clock.seconds += 390 * 86_400  # type: ignore[attr-defined]
+    kept = visitor.post("save", "analytics", notice="f" * 64)
+    ends = [answer.cookies["gem_consent_hint"].partition(";")[0].split(".")[-1] for answer in (given, kept)]
+    assert ends[0] == ends[1]
+    stored = rows(ledger)
+    assert [row["state"] for row in stored] == ["given", "withdrawn"]
+    assert stored[0]["expires"][:19] == stored[1]["expires"][:19]
+    app.site.clock.seconds += 4 * 86_400  # type: ignore[attr-defined]
+    assert not visitor.get(f"{PATH}/state").json["decided"]
+
+
+def test_unknown_notice_is_not_recorded(visitor: Visitor, ledger: Path) -> None:
+    """A refusal counts with a notice that nobody can open, but its row does not point at one."""
+    assert visitor.post("deny_all", notice="f" * 64).status == 303
+    assert [row["notice"] for row in rows(ledger)] == [""]
+
+
+def test_key_gives_no_other_subject(app: ConsentMiddleware, ledger: Path) -> None:
+    """Another visitor who sends the same key gets an event of their own, not somebody else's subject."""
+    first, second = Visitor(app), Visitor(app)
+    second.post("deny_all")
+    first.json("grant_all", key=KEY)
+    second.json("grant_all", key=KEY)
+    subjects = [row["subject"] for row in rows(ledger)]
+    assert len(subjects) == 3
+    assert subjects[1] != subjects[2] == subjects[0]
+
+
+def test_key_does_not_undo_withdrawal(app: ConsentMiddleware, ledger: Path) -> None:
+    """The same key after a withdrawal is a new choice, with a row of its own."""
+    visitor = Visitor(app)
+    for decision in ("grant_all", "withdraw", "grant_all"):
+        visitor.json(decision, key=KEY)
+    assert [row["state"] for row in rows(ledger)] == ["given", "withdrawn", "given"]
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "action", "back"),
+    [
+        ("/api", "/page", "/api/privacy-choices", "/api/page"),
+        ("/api", "/api/page", "/api/privacy-choices", "/api/page"),
+        ("/", "/page", "/privacy-choices", "/page"),
+        ("//evil.example", "/page", "/evil.example/privacy-choices", "/evil.example/page"),
+    ],
+)
+def test_root_path_leads_back(ledger: Path, root_path: str, path: str, action: str, back: str) -> None:
+    """The form and the way back stay on this host and in the application, whatever the server says."""
+    visitor = Visitor(wrap(site(), ledger), root_path=root_path)
+    form = parse(visitor.get(path).text).find(".//form")
+    fields = {field.get("name"): field.get("value") for field in form.iter("input")}
+    assert (form.get("action"), fields["return"]) == (action, back)
+    home = action.removesuffix("privacy-choices")
+    assert visitor.post("deny_all", return_to="").header("location") == home
+
+
+def test_newer_state_is_shown_raw(visitor: Visitor, ledger: Path) -> None:
+    """A row of a later version does not break the page: its state is shown as it is written."""
+    visitor.post("deny_all")
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute("UPDATE events SET state = 'expired'")
+    answer = visitor.get(PATH)
+    assert answer.status == 200
+    assert "expired" in answer.text

@@ -249,3 +249,41 @@ def test_wrong_setting_answers_no_request() -> None:
 
     with pytest.raises(ConfigurationError, match="secret_key needs 32 characters"):
         anyio.run(serve)
+
+
+def test_outer_middleware_sees_the_route(ledger: Path) -> None:
+    """What the application notes in its scope reaches those further out, whatever the browser accepts."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = "/x"
+        await site()(scope, receive, send)
+
+    seen: list[Any] = []
+    inner = wrap(app, ledger)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+        seen.append(scope.get("route"))
+
+    get(outer, headers={"accept-encoding": "gzip, br"})
+    assert seen == ["/x"]
+
+
+def test_second_middleware_stands_back(ledger: Path) -> None:
+    """Installed twice, the outer one does the work, once."""
+    answer = get(wrap(wrap(site(), ledger), ledger))
+    assert answer.text.count('id="gem-notice"') == 1
+
+
+def test_shared_state_leaks_nothing(ledger: Path) -> None:
+    """Where a server hands one state to every request, each request still has its own visitor."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        allowed = get_consent(scope).allows("analytics")
+        await site(str(allowed).encode(), kind="text/plain")(scope, receive, send)
+
+    state: dict[str, Any] = {}
+    wrapped = wrap(app, ledger)
+    granted, stranger = Visitor(wrapped, state=state), Visitor(wrapped, state=state)
+    granted.post("grant_all")
+    assert [granted.get().text, stranger.get().text, granted.get().text] == ["True", "False", "True"]

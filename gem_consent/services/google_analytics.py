@@ -95,7 +95,7 @@ def GoogleAnalytics(  # noqa: N802 - reads as the value it makes
         transfer_basis=transfer_basis,
         trackers=_trackers(container),
         # older Google Analytics on the same site, campaign links, and server-side tagging
-        leftovers=("_ga_*", "_gid", "_gat*", "_gac_*", "_dc_gtm_*", "FPID", "FPLC"),
+        leftovers=("_ga_*", "_gid", "_gat", "_gat_*", "_gac_*", "_dc_gtm_*", "FPID", "FPLC"),
         hosts={
             "script-src": ("https://www.googletagmanager.com",),
             "img-src": ("https://*.google-analytics.com", "https://www.googletagmanager.com"),
