@@ -29,6 +29,7 @@ __all__ = [
     "sign",
     "sign_note",
     "verify",
+    "verify_signers",
 ]
 
 MAX_NOTE_BYTES = 128 * 1024
@@ -54,7 +55,7 @@ class Checkpoint:
         origin: which log: ``gem-consent/`` and the ledger's UUID.
         size: how many leaves the tree has.
         root: its root, 32 bytes.
-        extensions: further lines, which this library never writes.
+        extensions: further lines, opaque here; what the ledger puts there is its own (``ledger/checkpoints.py``).
 
     Raises:
         ProofError: a field cannot stand in a checkpoint.
@@ -263,13 +264,22 @@ def verify(note: bytes, keys: Iterable[PublicKey]) -> Checkpoint:
     Raises:
         ProofError: it is malformed, forged or altered, or no known key of its log signed it.
     """
+    return verify_signers(note, keys)[0]
+
+
+def verify_signers(note: bytes, keys: Iterable[PublicKey]) -> tuple[Checkpoint, frozenset[PublicKey]]:
+    """Read a signed checkpoint as ``verify`` does, and say which of the known keys signed it.
+
+    Raises:
+        ProofError: as ``verify``.
+    """
     text, signers = _opened(note, keys)
     checkpoint = Checkpoint.from_text(text)
     if checkpoint.origin not in {key.name for key in signers}:
         raise ProofError(
             f"The checkpoint says it is of {checkpoint.origin[:120]!r}, and no key of that log signed it"
         )
-    return checkpoint
+    return checkpoint, frozenset(signers)
 
 
 def parse(note: bytes) -> Checkpoint:
