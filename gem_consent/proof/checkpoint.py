@@ -21,6 +21,7 @@ from gem_consent.proof.tree import EMPTY_ROOT, HASH_BYTES, MAX_SIZE
 
 __all__ = [
     "MAX_NOTE_BYTES",
+    "MIN_SECRET_CHARACTERS",
     "Checkpoint",
     "PublicKey",
     "SigningKey",
@@ -35,10 +36,12 @@ __all__ = [
 MAX_NOTE_BYTES = 128 * 1024
 """How long a note may be: the 16 signatures of 5 kB that C2SP signed-note asks for, in base64, fit."""
 
+MIN_SECRET_CHARACTERS = 32
+"""How long a secret must be for a signing key to be derived from it."""
+
 _ED25519 = b"\x01"
 _KEY_BYTES = 32
 _ID_BYTES = 4
-_MIN_SECRET_CHARACTERS = 32
 # The number is the derivation's: a change of it would change every derived key, and needs a new one.
 _DERIVATION = b"gem_consent.checkpoint.1\n"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")  # and what UTF-8 cannot write
@@ -215,9 +218,9 @@ class SigningKey:
             ConfigurationError: the secret is too short.
             ProofError: the name cannot be one.
         """
-        if len(secret_key) < _MIN_SECRET_CHARACTERS:
+        if len(secret_key) < MIN_SECRET_CHARACTERS:
             raise ConfigurationError(
-                f"secret_key needs {_MIN_SECRET_CHARACTERS} characters at least to derive a signing key from"
+                f"secret_key needs {MIN_SECRET_CHARACTERS} characters at least to derive a signing key from"
             )
         _require_name(name)
         hkdf = HKDF(SHA256(), length=_KEY_BYTES, salt=None, info=_DERIVATION + name.encode())
