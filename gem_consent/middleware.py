@@ -199,7 +199,7 @@ def _site(
 
 
 def _signing_secret(secret_key: str | Sequence[str], signing_key: str | None) -> str:
-    """Give the secret that checkpoints are signed with: the setting of its own, else the newest cookie key."""
+    """Give the secret that checkpoints are signed with: its own setting, else the newest cookie key."""
     if signing_key is None:
         return secret_key if isinstance(secret_key, str) else secret_key[-1]
     if not isinstance(signing_key, str) or len(signing_key) < MIN_SECRET_CHARACTERS:

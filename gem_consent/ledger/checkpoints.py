@@ -1,7 +1,7 @@
 """The checkpoints that a ledger signs: what they say beyond size and root, and when one may be signed.
 
-What belongs to no event is signed through three extension lines (C2SP tlog-checkpoint, "Note text"): the time, the size
-of the checkpoint before, and the number of notices with the seal of the last one.
+What belongs to no event is signed through three extension lines (C2SP tlog-checkpoint, "Note text"): the time,
+the size of the checkpoint before, and the number of notices with the seal of the last one.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def newest_checkpoint(connection: Connection) -> bytes | None:
 
 
 def public_keys(connection: Connection) -> list[str]:
-    """Give the public keys that ever signed this ledger, oldest first: whether they are right, it cannot say."""
+    """Give the public keys that signed this ledger, oldest first; whether they are right, it cannot say."""
     return list(connection.scalars(select(keys.c.key).order_by(keys.c.since, keys.c.key)))
 
 
@@ -125,8 +125,8 @@ def sign_next(
     """Sign the tree as it is, within the write transaction; see ``Ledger.sign``.
 
     Raises:
-        ProofError: the tree does not continue the newest checkpoint (C2SP tlog-checkpoint, "Signatures": a log
-            signs nothing that is inconsistent with what it signed before).
+        ProofError: the tree does not continue the newest checkpoint (C2SP tlog-checkpoint, "Signatures": a
+            log signs nothing that is inconsistent with what it signed before).
     """
     note = newest_checkpoint(connection)
     before = parse(note) if note else None

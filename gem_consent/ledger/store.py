@@ -178,7 +178,9 @@ class Ledger:
                 f"gem_consent knows {SCHEMA_VERSION} at most: install the release that wrote it, or a newer"
             )
         if not metadata.tables.keys() <= tables:
-            raise self._disagreement(f"its tables ({', '.join(sorted(metadata.tables.keys() - tables))} missing)")
+            raise self._disagreement(
+                f"its tables ({', '.join(sorted(metadata.tables.keys() - tables))} missing)"
+            )
         self.uuid = row.uuid
 
     def _check(self) -> None:
@@ -342,7 +344,12 @@ class Ledger:
         """
         with self.writing():
             return sign_next(
-                self._connection, origin_of(self.uuid), secret, self._clock(), self._frontier(), at_once=at_once
+                self._connection,
+                origin_of(self.uuid),
+                secret,
+                self._clock(),
+                self._frontier(),
+                at_once=at_once,
             )
 
     def _chained(self, fresh: Sequence[Event]) -> list[Event]:
@@ -388,8 +395,8 @@ class Ledger:
         with self.writing():
             present = set(self._connection.scalars(select(notices.c.digest)))
             new = [row for digest, row in rows.items() if digest not in present]
-            number, seal = newest_notice(self._connection)
-            for number, row in enumerate(new, number + 1):
+            last, seal = newest_notice(self._connection)
+            for number, row in enumerate(new, last + 1):
                 seal = notice_seal(seal, number, row)
                 row |= {"number": number, "seal": seal}
             if new:

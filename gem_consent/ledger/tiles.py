@@ -1,4 +1,4 @@
-"""The tree's interior on disk: tiles of level 1 and up (C2SP tlog-tiles), level 0 being the events' leaves."""
+"""The tree's interior on disk: tiles of level 1 and up (C2SP tlog-tiles); level 0 is the events' leaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from gem_consent.proof.tree import HASH_BYTES, TILE_WIDTH, ReadTile, TileHash
 
 __all__ = ["add_to_tiles", "tile_reader"]
 
-_ONE = select(tiles.c.hashes).where(tiles.c.level == bindparam("at_level"), tiles.c.tile == bindparam("at_tile"))
+_ONE = select(tiles.c.hashes).where(
+    tiles.c.level == bindparam("at_level"), tiles.c.tile == bindparam("at_tile")
+)
 _GROW = update(tiles).where(tiles.c.level == bindparam("at_level"), tiles.c.tile == bindparam("at_tile"))
 _LEAVES = (
     select(events.c.leaf)
@@ -52,6 +54,8 @@ def tile_reader(connection: Connection) -> ReadTile:
             return list(connection.scalars(_LEAVES, {"start": start, "end": start + count}))
         place = {"at_level": level, "at_tile": start // TILE_WIDTH}
         stored = connection.execute(_ONE, place).scalar_one_or_none() or b""
-        return [stored[at : at + HASH_BYTES] for at in range(0, min(len(stored), count * HASH_BYTES), HASH_BYTES)]
+        return [
+            stored[at : at + HASH_BYTES] for at in range(0, min(len(stored), count * HASH_BYTES), HASH_BYTES)
+        ]
 
     return read

@@ -289,7 +289,7 @@ class Writer:
         return self._closing_at is not None or monotonic() >= self._sign_at
 
     def _sign(self, ledger: Ledger) -> None:
-        """Sign what has grown, once it is time; the events are stored already, and no failure here undoes that."""
+        """Sign what has grown, once it is time; the events are stored already, and stay so if this fails."""
         if self._secret is None or not self._is_to_sign():
             return
         is_last = self._closing_at is not None

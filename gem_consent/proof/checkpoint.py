@@ -58,7 +58,7 @@ class Checkpoint:
         origin: which log: ``gem-consent/`` and the ledger's UUID.
         size: how many leaves the tree has.
         root: its root, 32 bytes.
-        extensions: further lines, opaque here; what the ledger puts there is its own (``ledger/checkpoints.py``).
+        extensions: further lines, opaque here (``ledger/checkpoints.py`` says what a ledger writes).
 
     Raises:
         ProofError: a field cannot stand in a checkpoint.
