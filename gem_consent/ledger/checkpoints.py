@@ -1,7 +1,7 @@
 """The checkpoints that a ledger signs: what they say beyond size and root, and when one may be signed.
 
-What belongs to no event is signed through three extension lines (C2SP tlog-checkpoint, "Note text"): the time,
-the size of the checkpoint before, and the number of notices with the seal of the last one.
+What belongs to no event is signed through three extension lines (C2SP tlog-checkpoint, "Note text"): the
+time, the size of the checkpoint before, and the number of notices with the seal of the last one.
 """
 
 from __future__ import annotations

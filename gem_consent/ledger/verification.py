@@ -332,7 +332,7 @@ class _Verification:
     # Checkpoints
 
     def checkpoint(self, row: Mapping[str, Any], previous: int) -> Checkpoint | None:
-        """Check one checkpoint's signature, and what it says against its row; ``None`` if it does not hold."""
+        """Check one checkpoint's signature, and what it says against its row; ``None`` if not so."""
         size = row["size"]
         try:
             found, signers = verify_signers(str(row["note"]).encode(errors="replace"), self._keys)
