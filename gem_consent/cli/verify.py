@@ -22,7 +22,7 @@ __all__ = ["verify"]
 ALONE = (
     "What this proves: the ledger is consistent with itself, keys not vouched for. Whoever may write the "
     "database could have rewritten all of it, keys included, or cut off its end with the checkpoints there. "
-    "Name a public key (--public-key) or a checkpoint (--since-checkpoint) that was kept elsewhere to find it."
+    "Name a public key (--public-key) or a checkpoint (--since-checkpoint) kept elsewhere to find that."
 )
 BY_KEY = (
     "What this proves: whoever held the private key signed exactly these rows, up to the newest checkpoint. "
@@ -31,9 +31,9 @@ BY_KEY = (
 )
 BY_CHECKPOINT = (
     "What this proves: the tree still begins with the rows that the checkpoint covers, none cut off, and "
-    "the rows after it are consistent. What it cannot prove: that the checkpoint is right, which is for whoever "
-    "kept it to say; and the content of the rows before it, which were not read again (run verify without "
-    "--since-checkpoint for that)."
+    "the rows after it are consistent. What it cannot prove: that the checkpoint is right, which is for "
+    "whoever kept it to say; and the content of the rows before it, which were not read again (run verify "
+    "without --since-checkpoint for that)."
 )
 
 
@@ -146,7 +146,7 @@ def _coverage(report: Report) -> str:
     checkpoint, time = report.newest
     return (
         f"The newest checkpoint, of {time}, covers {_many(checkpoint.size, 'row')}; "
-        f"{_many(report.uncovered, 'row')} {'lies' if report.uncovered == 1 else 'lie'} after it, not signed yet."
+        f"{_many(report.uncovered, 'row')} {'lies' if report.uncovered == 1 else 'lie'} after it, unsigned."
     )
 
 

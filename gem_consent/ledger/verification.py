@@ -193,11 +193,11 @@ class _Verification:
             self.found("no checkpoint of the ledger holds under the public keys that were given")
         return self._report()
 
-    def found(self, what: str, position: int | None = None, id: object = None, time: object = None) -> None:
+    def found(self, what: str, position: object = None, id: object = None, time: object = None) -> None:
         """Note a fault; those of rows are kept before the others."""
         self._fault_count += 1
         texts = [value if isinstance(value, str) else None for value in (id, time)]
-        self._faults.append(Fault(what, position, *texts))
+        self._faults.append(Fault(what, position if isinstance(position, int) else None, *texts))
         if len(self._faults) > 2 * MAX_FAULTS:
             self._faults = self._first_faults()
 
@@ -632,7 +632,7 @@ class _Rows:
         is_loose = self._whole.has_emptied
         for purpose in sorted(stored.keys() | self._purposes.keys(), key=str):
             first, since = self._purposes.get(purpose), stored.get(purpose)
-            if first == since or (isinstance(since, int) and since < self._start):
+            if first == since or (self._start and isinstance(since, int) and since < self._start):
                 continue
             if is_loose and isinstance(since, int) and (first is None or since < first):
                 continue
