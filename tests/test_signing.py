@@ -155,7 +155,7 @@ async def record(recorder: Recorder, count: int = 1) -> None:
 
 
 def recorder_at(path: Path, **options: Any) -> Recorder:
-    settings = {"patience_seconds": LONG_SECONDS, "signing_secret": SIGNING_SECRET} | options
+    settings: dict[str, Any] = {"patience_seconds": LONG_SECONDS, "signing_secret": SIGNING_SECRET} | options
     return Recorder(url_of(path), lambda: [make_notice()], **settings)
 
 
