@@ -129,6 +129,17 @@ def test_ledger_continues_checkpoint(connection: Connection, size: int) -> None:
     assert (report.start, report.choices, report.uncovered) == (size, 303 - size, UNSIGNED)
 
 
+def test_rows_before_checkpoint_are_not_read(connection: Connection) -> None:
+    """Since a checkpoint, an edit after it is found and one before it is not, which the start says."""
+    held = note(connection, 300)
+    with altered(connection, "UPDATE events SET site = 'x' WHERE position = 302"):
+        assert found(connection, since=held).faults[0].position == 302
+    with altered(connection, "UPDATE events SET site = 'x' WHERE position = 5"):
+        report = verify(connection, since=held)
+        assert (report.holds, report.start) == (True, 300)
+        assert found(connection).faults[0].position == 5
+
+
 def test_rows_are_reported_as_read(connection: Connection) -> None:
     """Progress is told in rows, all of them in the end."""
     told: list[int] = []
