@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "ConsentError", "LedgerError", "LedgerUnavailable", "PolicyError"]
+__all__ = [
+    "ConfigurationError",
+    "ConsentError",
+    "LedgerError",
+    "LedgerUnavailable",
+    "PolicyError",
+    "ProofError",
+]
 
 
 class ConsentError(Exception):
@@ -23,3 +30,7 @@ class LedgerError(ConsentError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger did not answer this time: nothing was written, and trying again later is right."""
+
+
+class ProofError(ConsentError):
+    """A checkpoint, key or proof does not hold: do not rely on it; the message says what is wrong with it."""

@@ -14,6 +14,7 @@ from gem_consent.endpoints import respond
 from gem_consent.errors import ConfigurationError, ConsentError
 from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
 from gem_consent.policy import Policy
+from gem_consent.proof.checkpoint import MIN_SECRET_CHARACTERS
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer
 from gem_consent.site import DocumentsMode, InsertMode, Scope, Site
@@ -44,6 +45,8 @@ class ConsentMiddleware:
         insert: ``auto`` puts the notice, the control and the tags into documents; ``never`` leaves all of it
             to the site's templates, in the form for everyone.
         keeps_network: whether events hold the visitor's network prefix (/24 or /48).
+        signing_key: signs the ledger's checkpoints: 32 characters at least; ``None`` takes the newest
+            ``secret_key``. The key itself is derived from it, and is another for each ledger.
         clock: the time in seconds since 1970; tests give their own.
 
     Raises:
@@ -74,6 +77,7 @@ class ConsentMiddleware:
         documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode] = "auto",
         insert: InsertMode = "auto",
         keeps_network: bool = False,
+        signing_key: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.app = app
@@ -81,7 +85,16 @@ class ConsentMiddleware:
         self._has_warned = https_only is not None
         try:
             self.site = _site(
-                policy, secret_key, ledger, path, https_only, documents, insert, keeps_network, clock
+                policy,
+                secret_key,
+                ledger,
+                path,
+                https_only,
+                documents,
+                insert,
+                keeps_network,
+                signing_key,
+                clock,
             )
         except ConfigurationError as error:
             # Starlette makes its middleware once the server asks for the lifespan, and servers take an
@@ -171,6 +184,7 @@ def _site(
     documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode],
     insert: InsertMode,
     keeps_network: bool,
+    signing_key: str | None,
     clock: Callable[[], float],
 ) -> Site:
     if not isinstance(policy, Policy):
@@ -178,11 +192,13 @@ def _site(
     if insert not in get_args(InsertMode):
         raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
     renderer = Renderer(policy)
+    cookie = ConsentCookie(secret_key)
+    signing_secret = _signing_secret(secret_key, signing_key)
     return Site(
         policy=policy,
         renderer=renderer,
-        cookie=ConsentCookie(secret_key),
-        recorder=Recorder(ledger, lambda: renderer.notices.values()),
+        cookie=cookie,
+        recorder=Recorder(ledger, lambda: renderer.notices.values(), signing_secret=signing_secret),
         path=_checked_path(path),
         https_only=https_only,
         documents=_chooser(documents),
@@ -190,6 +206,18 @@ def _site(
         keeps_network=keeps_network,
         clock=clock,
     )
+
+
+def _signing_secret(secret_key: str | Sequence[str], signing_key: str | None) -> str:
+    """Give the secret that checkpoints are signed with: its own setting, else the newest cookie key."""
+    if signing_key is None:
+        return secret_key if isinstance(secret_key, str) else secret_key[-1]
+    if not isinstance(signing_key, str) or len(signing_key) < MIN_SECRET_CHARACTERS:
+        raise ConfigurationError(
+            f"signing_key needs {MIN_SECRET_CHARACTERS} characters at least; make one with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    return signing_key
 
 
 def _is_in_event_loop() -> bool:

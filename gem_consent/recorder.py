@@ -44,6 +44,8 @@ class Recorder:
         notices: gives this process's own notices; called in the writer's thread when the ledger is opened.
         max_pending: how many events may wait to be stored, refusals kept for a retry included.
         patience_seconds: how long a caller waits for the ledger.
+        signing_secret: what the ledger's checkpoints are signed with, 32 characters at least (the key is
+            derived from it, for each ledger its own); none are signed without it.
         opener: opens the ledger at an absolute URL.
 
     Raises:
@@ -62,12 +64,14 @@ class Recorder:
         *,
         max_pending: int = 10_000,
         patience_seconds: float = 2.0,
+        signing_secret: str | None = None,
         opener: Callable[[str], Ledger] = Ledger.open,
     ) -> None:
         self._url = ledger_url(url)
         self._notices = notices
         self._max_pending = max_pending
         self._patience = patience_seconds
+        self._secret = signing_secret
         self._opener = opener
         # By process: a parent's writer stays here in its child, untouched and never closed.
         self._writers: dict[int, Writer] = {}
@@ -197,7 +201,9 @@ class Recorder:
     def _writer(self) -> Writer:
         # setdefault is atomic: of two threads that come first, both get the same one.
         pid = os.getpid()
-        return self._writers.get(pid) or self._writers.setdefault(pid, Writer(self._open, self._max_pending))
+        return self._writers.get(pid) or self._writers.setdefault(
+            pid, Writer(self._open, self._max_pending, self._secret)
+        )
 
     def _open(self) -> Ledger:
         notices = list(self._notices())

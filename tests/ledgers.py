@@ -6,11 +6,13 @@ import hashlib
 import itertools
 import json
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from gem_consent.ledger.store import Append, Ledger
 from gem_consent.proof.event import Event, commitment, event_id, utc_text
 from gem_consent.proof.notice import Notice, notice_of
 from gem_consent.proof.tree import leaf_hash, node_hash
@@ -126,3 +128,30 @@ def _check_keys(connection: sqlite3.Connection, found: list[Event]) -> None:
     for key, event in connection.execute("SELECT key, event FROM requests"):
         assert len(bytes.fromhex(key)) == 32
         assert event in ids
+
+
+SIGNING_SECRET = "the secret that the tests sign checkpoints with"
+
+
+def fill(book: Ledger, sizes: Iterable[int], secret: str = SIGNING_SECRET) -> None:
+    """Append events of all kinds until the ledger has each of these sizes, and sign a checkpoint there."""
+    notice = make_notice()
+    book.store_notices([notice, make_notice("Another"), make_notice("A third")])
+    at = book.size
+    for size in sizes:
+        for number in range(at, size):
+            given = number % 3 != 2
+            event = make_event(
+                subject=f"visitor-{number // 2}",
+                state="given" if given else "refused",
+                purposes={"analytics": given, "media": False} if number % 4 else {"analytics": given},
+                notice=notice.digest if given else "",
+                policy_version="1 « é »\n",
+                browser="Firefox 145",
+                system="Linux",
+                device="desktop",
+                network="192.0.2.0/24",
+            )
+            book.append([Append(event, key=f"key-{number}")])
+        at = size
+        book.sign(secret, at_once=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import make_event, make_notice, url_of
+from ledgers import fill, make_event, make_notice, url_of
 from typer.testing import CliRunner, Result
 
 from gem_consent.cli.app import app
@@ -419,3 +419,95 @@ def test_unknown_notice_is_said(url: str, digest: str) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("gem-consent: 0 notices begin with")
     assert result.stderr.count("\n") == 1
+
+
+# Verification
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> str:
+    """A ledger of ten signed rows and one after them."""
+    where = url_of(tmp_path / "signed.db")
+    with closing(Ledger.open(where)) as book:
+        fill(book, [4, 10])
+        book.append([Append(make_event(notice=make_notice().digest))])
+    return where
+
+
+def alter(url: str, statement: str) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(statement)
+
+
+def test_verify_says_what_it_proves(signed: str) -> None:
+    """With nothing from elsewhere, the ledger is consistent with itself, and no more is said."""
+    answer = run("verify", "--ledger", signed)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert "11 rows in its tree" in answer.stdout
+    assert "covers 10 rows; 1 row lies after it, unsigned." in answer.stdout
+    assert "consistent with itself, keys not vouched for" in answer.stdout
+
+
+def test_verify_takes_kept_key(signed: str) -> None:
+    """What public-key prints is what verify takes, and the answer then says who vouches."""
+    key = run("public-key", "--ledger", signed).stdout.strip()
+    answer = run("verify", "--ledger", signed, "--public-key", key)
+    assert answer.exit_code == 0
+    assert "whoever held the private key signed exactly these rows" in answer.stdout
+    assert "not vouched for" not in answer.stdout
+
+
+def test_verify_takes_kept_checkpoint(signed: str, tmp_path: Path) -> None:
+    """What checkpoint prints is what verify reads, byte for byte."""
+    held = tmp_path / "checkpoint.txt"
+    held.write_bytes(started("checkpoint", "--ledger", signed).stdout)
+    answer = run("verify", "--ledger", signed, "--since-checkpoint", str(held))
+    assert answer.exit_code == 0
+    assert (
+        "Of the first 10 rows, which the checkpoint covers, only the tree's hashes were compared"
+        in answer.stdout
+    )
+    assert "still begins with the rows that the checkpoint covers" in answer.stdout
+
+
+def test_verify_names_bad_row(signed: str) -> None:
+    """An altered ledger is told by exit 1 and the first bad row."""
+    alter(signed, "UPDATE events SET site = 'x' WHERE position >= 5")
+    answer = run("verify", "--ledger", signed)
+    assert (answer.exit_code, answer.stderr) == (1, "")
+    assert "It does not hold: 6 faults. The first: row 5 (id " in answer.stdout
+    assert "What this proves" not in answer.stdout
+
+
+def test_verify_opens_disagreeing_ledger(signed: str) -> None:
+    """A ledger that every other command refuses is opened to say what is wrong with it."""
+    alter(signed, "DELETE FROM events WHERE position = 10")
+    answer = run("verify", "--ledger", signed)
+    assert answer.exit_code == 1
+    assert "row 10: it is missing at the end: the ledger was truncated" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--public-key", "nonsense"), "--public-key: A public key reads"),
+        (("--since-checkpoint", "absent.txt"), "--since-checkpoint absent.txt cannot be read"),
+    ],
+)
+def test_verify_refuses_misuse(signed: str, arguments: tuple[str, ...], words: str) -> None:
+    """A key or file that cannot be one is wrong usage, in one line."""
+    assert_one_line(run("verify", "--ledger", signed, *arguments), 2, words)
+
+
+@pytest.mark.parametrize("command", ["public-key", "checkpoint"])
+def test_unsigned_ledger_has_nothing_to_keep(url: str, command: str) -> None:
+    """Where nothing was signed yet, that is said."""
+    assert_one_line(run(command, "--ledger", url), 1, "no checkpoint yet")
+
+
+def test_verify_shows_progress(signed: str) -> None:
+    """On a terminal a bar shows how far it is, and is gone in the end."""
+    code, shown = on_terminal("verify", "--ledger", signed)
+    assert code == 0
+    assert "Verifying" in shown
+    assert shown.rstrip().endswith("find that.")

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from gem_consent.cli.checkpoint import checkpoint
 from gem_consent.cli.demo import demo
 from gem_consent.cli.export import export
 from gem_consent.cli.notice import notice
+from gem_consent.cli.public_key import public_key
 from gem_consent.cli.stats import stats
+from gem_consent.cli.verify import verify
 from gem_consent.errors import ConfigurationError, ConsentError
 
 __all__ = ["app", "main"]
@@ -52,10 +55,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command()(checkpoint)
 app.command()(demo)
 app.command()(export)
 app.command()(notice)
+app.command()(public_key)
 app.command()(stats)
+app.command()(verify)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 import typer
 
 from gem_consent.cli.options import LedgerUrl, Since, Until
+from gem_consent.cli.progress import progress
 from gem_consent.errors import ConfigurationError, ConsentError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from gem_consent.ledger.export import Selection
     from gem_consent.ledger.store import Ledger
 
@@ -120,36 +119,21 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 def _write(
     book: Ledger, out: BinaryIO, form: Literal["csv", "jsonl"], selection: Selection, output: Path | None
 ) -> int:
-    from gem_consent.ledger.export import write
+    from gem_consent.ledger.export import count, write
+
+    # A bar on a terminal that shows the rows as well would be in their way.
+    def is_wanted() -> bool:
+        return output is not None or _goes_to_file(sys.stdout.fileno())
 
     with (
         book.reading() as connection,
-        _progress(connection, selection, output) as advance,
+        progress("Exporting", lambda: count(connection, selection), is_wanted=is_wanted) as advance,
         # Innermost: the ledger would take an OSError for one of its own.
         _failing_plainly(output),
     ):
         written = write(connection, out, form, selection, advance)
         out.flush()
     return written
-
-
-@contextmanager
-def _progress(
-    connection: Connection, selection: Selection, output: Path | None
-) -> Iterator[Callable[[int], object]]:
-    """Show a bar on standard error where somebody looks at it and it is in nobody's way."""
-    if not sys.stderr.isatty() or (output is None and not _goes_to_file(sys.stdout.fileno())):
-        yield lambda rows: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from gem_consent.ledger.export import count
-
-    parts = (TextColumn("Exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*parts, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=count(connection, selection))
-        yield lambda rows: progress.advance(task, rows)
 
 
 def _goes_to_file(descriptor: int) -> bool:

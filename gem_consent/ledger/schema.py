@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-__all__ = ["SCHEMA_VERSION", "events", "ledger", "metadata", "notices", "purposes", "requests"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "checkpoints",
+    "events",
+    "keys",
+    "ledger",
+    "metadata",
+    "notices",
+    "purposes",
+    "requests",
+    "tiles",
+]
 
 SCHEMA_VERSION = 1
 
@@ -61,8 +72,39 @@ notices = Table(
     Column("library", String(64), nullable=False),
     Column("stored", String(24), nullable=False),
     Column("html", LargeBinary, nullable=False),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("seal", LargeBinary(32), nullable=False),
 )
-"""Every notice that was ever shown, as a page that opens by itself; its digest is the SHA-256 of the page."""
+"""Every notice that was ever shown, as a page that opens by itself; its digest is the SHA-256 of the page.
+
+They are numbered from 1, and each seal sums up the row and the seal before it: see ``checkpoints.py``.
+"""
+
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("tile", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+"""The tree's interior as C2SP tiles of level 1 and up: 256 hashes a row at most, one after the other."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("time", String(24), nullable=False),
+)
+"""Every checkpoint that was signed, one a tree size; its time is in the note too, and signed there."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+"""The public keys that ever signed, and the size of the first checkpoint that each of them signed."""
 
 purposes = Table(
     "purposes",

@@ -21,12 +21,14 @@ from typing import Any, TypeVar
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, or_, select, update
 
 from gem_consent.errors import LedgerError, LedgerUnavailable
+from gem_consent.ledger.checkpoints import newest_notice, notice_seal, origin_of, sign_next
 from gem_consent.ledger.rows import event_from, fitted, row_from
 from gem_consent.ledger.schema import SCHEMA_VERSION, events, ledger, metadata, notices, purposes, requests
 from gem_consent.ledger.sqlite import Turn, connect, create_file, ledger_path, translated
+from gem_consent.ledger.tiles import add_to_tiles
 from gem_consent.proof.event import SALT_BYTES, Event, commitment, utc_text, with_previous
 from gem_consent.proof.notice import Notice
-from gem_consent.proof.tree import EMPTY, Frontier, leaf_hash
+from gem_consent.proof.tree import EMPTY, Frontier, TileHash, leaf_hash
 
 __all__ = ["KEY_LIFETIME", "Append", "Ledger"]
 
@@ -101,12 +103,20 @@ class Ledger:
         self._known_purposes: set[str] = set()
 
     @classmethod
-    def open(cls, url: str, *, must_exist: bool = False, clock: Callable[[], datetime] = _now) -> Ledger:
+    def open(
+        cls,
+        url: str,
+        *,
+        must_exist: bool = False,
+        is_suspect: bool = False,
+        clock: Callable[[], datetime] = _now,
+    ) -> Ledger:
         """Open the ledger at a URL, made first where there is none; two processes may do so at once.
 
         Args:
             url: ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
             must_exist: refuse where there is none, and create nothing.
+            is_suspect: let in a ledger whose rows and tree disagree: it is opened to find out where.
             clock: gives the present, aware; it ages the requests' keys and dates the notices.
 
         Raises:
@@ -122,13 +132,13 @@ class Ledger:
         with translated(path):
             book = cls(path, connect(path), clock)
             try:
-                book._prepare(must_exist)
+                book._prepare(must_exist, is_suspect)
             except BaseException:
                 book.close()
                 raise
         return book
 
-    def _prepare(self, must_exist: bool) -> None:
+    def _prepare(self, must_exist: bool, is_suspect: bool) -> None:
         with self._turn.taken():
             if not must_exist and self._is_empty():
                 # Outside a transaction, and in turn: two processes that change the mode at once would fail.
@@ -136,7 +146,9 @@ class Ledger:
             with _transaction(self._connection, "DEFERRED" if must_exist else "IMMEDIATE"):
                 if not must_exist:
                     self._create()
-                self._check()
+                self._identify()
+                if not is_suspect:
+                    self._check()
 
     def _is_empty(self) -> bool:
         with _transaction(self._connection, "DEFERRED"):
@@ -149,9 +161,10 @@ class Ledger:
         row = {"one": 1, "uuid": str(uuid.uuid4()), "schema_version": SCHEMA_VERSION}
         self._connection.execute(insert(ledger).values(**row, size=0, frontier=EMPTY.encode()))
 
-    def _check(self) -> None:
-        """Refuse what is no ledger, what is of a newer version, and a ledger whose rows and tree disagree."""
-        if "ledger" not in self._tables():
+    def _identify(self) -> None:
+        """Refuse what is no ledger, and what is of a newer version."""
+        tables = self._tables()
+        if "ledger" not in tables:
             raise LedgerError(
                 f"The database at {self.path} holds no ledger: give the ledger a file of its own, "
                 "or check the URL"
@@ -164,7 +177,14 @@ class Ledger:
                 f"The ledger at {self.path} has version {row.schema_version}, and this release of "
                 f"gem_consent knows {SCHEMA_VERSION} at most: install the release that wrote it, or a newer"
             )
+        if not metadata.tables.keys() <= tables:
+            raise self._disagreement(
+                f"its tables ({', '.join(sorted(metadata.tables.keys() - tables))} missing)"
+            )
         self.uuid = row.uuid
+
+    def _check(self) -> None:
+        """Refuse a ledger whose number of rows and tree disagree; ``verification.py`` compares the rest."""
         last = self._connection.scalar(select(func.max(events.c.position)))
         if self._frontier().size != (0 if last is None else last + 1):
             raise self._disagreement("the number of its rows")
@@ -284,7 +304,9 @@ class Ledger:
         rows = [_row(frontier.size + at, event) for at, event in enumerate(chained)]
         self._connection.execute(insert(events), rows)
         self._register(frontier.size, chained)
-        self._advance(frontier, frontier.extend(row["leaf"] for row in rows))
+        grown, finished = frontier.grow(row["leaf"] for row in rows)
+        self._advance(frontier, grown)
+        self._add_to_tiles(finished)
         return {event.id: event for event in chained}
 
     def _frontier(self) -> Frontier:
@@ -299,6 +321,36 @@ class Ledger:
         changed = self._connection.execute(_GROW, step)
         if changed.rowcount != 1:
             raise self._disagreement("the tree's size")
+
+    def _add_to_tiles(self, finished: Sequence[TileHash]) -> None:
+        try:
+            add_to_tiles(self._connection, finished)
+        except ValueError as error:
+            raise self._disagreement("the tree's tiles") from error
+
+    def sign(self, secret: str, *, at_once: bool = False) -> bool:
+        """Sign a checkpoint of the tree as it is, unless the newest one is of this size or of this minute.
+
+        Args:
+            secret: what this ledger's signing key is derived from, 32 characters at least.
+            at_once: sign even though less than a minute has passed since the newest.
+
+        Returns:
+            Whether all rows are covered now; if not, it is too early.
+
+        Raises:
+            LedgerUnavailable, LedgerError: as ``append``.
+            ProofError: the tree is not the one that was signed before, so that signing it would be a lie.
+        """
+        with self.writing():
+            return sign_next(
+                self._connection,
+                origin_of(self.uuid),
+                secret,
+                self._clock(),
+                self._frontier(),
+                at_once=at_once,
+            )
 
     def _chained(self, fresh: Sequence[Event]) -> list[Event]:
         latest: dict[str, str] = {}
@@ -343,6 +395,10 @@ class Ledger:
         with self.writing():
             present = set(self._connection.scalars(select(notices.c.digest)))
             new = [row for digest, row in rows.items() if digest not in present]
+            last, seal = newest_notice(self._connection)
+            for number, row in enumerate(new, last + 1):
+                seal = notice_seal(seal, number, row)
+                row |= {"number": number, "seal": seal}
             if new:
                 self._connection.execute(insert(notices), new)
 

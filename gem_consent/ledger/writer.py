@@ -17,11 +17,12 @@ from time import monotonic
 from typing import Any, Protocol, TypeAlias
 from weakref import WeakSet
 
-from gem_consent.errors import LedgerError, LedgerUnavailable
+from gem_consent.errors import ConsentError, LedgerError, LedgerUnavailable
+from gem_consent.ledger.checkpoints import INTERVAL
 from gem_consent.ledger.rows import EventRejected
 from gem_consent.ledger.store import Append, Ledger
 
-__all__ = ["BATCH_EVENTS", "EXIT_SECONDS", "Job", "Post", "Writer"]
+__all__ = ["BATCH_EVENTS", "EXIT_SECONDS", "SIGN_SECONDS", "Job", "Post", "Writer"]
 
 BATCH_EVENTS = 1000
 """How many events one transaction takes at most."""
@@ -33,6 +34,9 @@ RETRY_SECONDS = 0.1
 """The least time between two tries of a ledger that failed; it doubles while nobody asks."""
 
 RETRY_LIMIT_SECONDS = 30.0
+
+SIGN_SECONDS = INTERVAL.total_seconds()
+"""The least time between two tries to sign a checkpoint, the end apart."""
 
 FORK_SECONDS = 10.0
 """How long a fork waits for the commit under way."""
@@ -77,9 +81,12 @@ class Writer:
     Args:
         opener: opens the ledger; called again after each failure.
         max_pending: how many jobs may wait.
+        signing_secret: what checkpoints are signed with; none are signed without it.
     """
 
-    def __init__(self, opener: Callable[[], Ledger], max_pending: int) -> None:
+    def __init__(
+        self, opener: Callable[[], Ledger], max_pending: int, signing_secret: str | None = None
+    ) -> None:
         self._opener = opener
         self._limit = max_pending
         self._pid = os.getpid()
@@ -94,6 +101,10 @@ class Writer:
         self._may_be_open = False
         self._is_forking = False
         self._flushes_at_exit = False
+        self._secret = signing_secret
+        self._sign_at: float | None = None
+        self._may_sign_at = 0.0
+        self._has_told_unsigned = False
         self.dropped = 0
         _writers.add(self)
 
@@ -205,17 +216,22 @@ class Writer:
             self._ledger = self._opener()
         self._write(self._ledger)
         self._read(self._ledger)
+        self._sign(self._ledger)
 
     def _has_work(self, failures: int) -> bool:
         """Wait for a job; say no when the thread is to end, which it then is to all who come."""
         with self._changed:
             if failures:
                 self._pause(failures)
-            while self._is_forking or not (self._writes or self._reads or self._closing_at is not None):
+            while self._is_forking or not (
+                self._writes or self._reads or self._closing_at is not None or self._is_to_sign()
+            ):
                 if self._is_forking:
                     self._close_ledger()
-                self._changed.wait()
-            has_jobs = bool(self._writes or self._reads)
+                self._changed.wait(self._seconds_to_sign())
+            # A signature alone is not worth waiting for a ledger that fails at the end.
+            is_to_sign = self._is_to_sign() and not (failures and self._closing_at is not None)
+            has_jobs = bool(self._writes or self._reads or is_to_sign)
             is_overdue = self._closing_at is not None and failures and monotonic() >= self._closing_at
             self._may_be_open = self._may_be_open or has_jobs
             if has_jobs and not is_overdue:
@@ -262,6 +278,33 @@ class Writer:
         else:
             self._settle(batch, stored)
 
+    def _seconds_to_sign(self) -> float | None:
+        if self._sign_at is None or self._is_forking:
+            return None
+        return max(0.0, self._sign_at - monotonic())
+
+    def _is_to_sign(self) -> bool:
+        if self._sign_at is None:
+            return False
+        return self._closing_at is not None or monotonic() >= self._sign_at
+
+    def _sign(self, ledger: Ledger) -> None:
+        """Sign what has grown, once it is time; the events are stored already, and stay so if this fails."""
+        if self._secret is None or not self._is_to_sign():
+            return
+        is_last = self._closing_at is not None
+        self._may_sign_at = monotonic() + SIGN_SECONDS
+        self._sign_at = None if is_last else self._may_sign_at
+        try:
+            if ledger.sign(self._secret, at_once=is_last):
+                self._sign_at = None
+            self._has_told_unsigned = False
+        except Exception as error:
+            if not self._has_told_unsigned:
+                reason = str(error) if isinstance(error, ConsentError) else type(error).__name__
+                log.error("gem_consent cannot sign a checkpoint of its ledger: %s", reason)
+            self._has_told_unsigned = True
+
     def _write_singly(self, ledger: Ledger, batch: Sequence[Job]) -> None:
         """Append one by one what failed together, so that an event that cannot be stored sinks no other."""
         for at, job in enumerate(batch):
@@ -301,6 +344,8 @@ class Writer:
             job.result = event
         with self._changed:
             self._in_flight -= len(jobs)
+        if self._secret is not None and self._sign_at is None:
+            self._sign_at = self._may_sign_at
         self._finish(jobs)
 
     def _reject(self, job: Job, error: Exception) -> None:
