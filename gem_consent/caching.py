@@ -13,9 +13,17 @@ from email.utils import parsedate_to_datetime
 
 from gem_consent.headers import Headers, values, without
 
-__all__ = ["changed_document", "is_private", "is_shared", "make_private", "request_conditions"]
+__all__ = [
+    "CONDITIONS",
+    "MARK",
+    "changed_document",
+    "is_private",
+    "is_shared",
+    "make_private",
+    "request_conditions",
+]
 
-_MARK = b"-gc"
+MARK = b"-gc"
 
 _FORBIDDEN = re.compile(r"private|no-store|no-cache", re.IGNORECASE)
 _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
@@ -29,11 +37,11 @@ _TARGETED = frozenset(
 _OF_THE_OLD_BYTES = frozenset(
     {b"last-modified", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"}
 )
-_CONDITIONS = frozenset({b"if-none-match", b"if-match", b"if-range", b"if-modified-since"})
+CONDITIONS = frozenset({b"if-none-match", b"if-match", b"if-range", b"if-modified-since"})
 
 # RFC 9110 §8.8.3; no space inside, or the gap between two tags would read as a tag.
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
-_MARKED = re.compile(_MARK + rb'[0-9a-f]{8}"\Z')
+_MARKED = re.compile(MARK + rb'[0-9a-f]{8}"\Z')
 
 
 def is_shared(request_headers: Headers, response_headers: Headers, now: datetime) -> bool:
@@ -187,7 +195,7 @@ def changed_document(headers: Headers, suffix: str) -> Headers:
         headers: the headers of a document that is being rewritten, or of its 304 or HEAD answer.
         suffix: eight hexadecimal digits that stand for what was inserted.
     """
-    ending = _MARK + suffix.encode("ascii") + b'"'
+    ending = MARK + suffix.encode("ascii") + b'"'
     return [
         (name, value.strip()[:-1] + ending if name.lower() == b"etag" else value)
         for name, value in without(headers, _OF_THE_OLD_BYTES)
@@ -212,9 +220,9 @@ def request_conditions(headers: Headers, suffixes: Sequence[str], *, is_navigati
     Returns:
         The changed headers; the same object if there was nothing to change.
     """
-    if not any(name.lower() in _CONDITIONS for name, _ in headers):
+    if not any(name.lower() in CONDITIONS for name, _ in headers):
         return headers
-    present = tuple(_MARK + suffix.encode("ascii") + b'"' for suffix in suffixes)
+    present = tuple(MARK + suffix.encode("ascii") + b'"' for suffix in suffixes)
     dropped = frozenset(_unanswerable(headers, present, is_navigation=is_navigation))
     changed = [
         (name, seen)

@@ -32,10 +32,8 @@ STATE_KEY = "gem_consent"
 _logger = logging.getLogger("gem_consent")
 
 _SHARED = View(is_shared=True)
-_MARK = b"-gc"
 _MAX_RETURN_BYTES = 2048
 _FILE_EXTENSIONS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
-_CONDITIONS = frozenset({b"if-none-match", b"if-match", b"if-range", b"if-modified-since"})
 # Parts of the names of the headers that caching.py, csp.py and set_cookie.py read. Most documents have none
 # of them, and then all that those modules would do is to add the two below: 1 µs instead of 6.
 _MEANINGFUL = re.compile(
@@ -179,7 +177,7 @@ class Exchange:
         if not self.site.changes_documents or not rewritable.may_be_asked(self.request):
             return scope
         headers = scope["headers"]
-        if not self.request.keys().isdisjoint(_CONDITIONS):
+        if not self.request.keys().isdisjoint(caching.CONDITIONS):
             headers = self._without_conditions(headers)
         headers = rewritable.narrowed(headers, self.request.get(b"accept-encoding"))
         extensions = scope.get("extensions")
@@ -190,7 +188,8 @@ class Exchange:
 
     def _without_conditions(self, headers: Headers) -> Headers:
         is_navigation = b"text/html" in self.request.get(b"accept", b"")
-        if not is_navigation and not any(_MARK in self.request.get(name, b"") for name in _CONDITIONS):
+        asked = [self.request.get(name, b"") for name in caching.CONDITIONS]
+        if not is_navigation and not any(caching.MARK in value for value in asked):
             return headers
         suffixes = [self.site.renderer.suffix(view) for view in (_SHARED, self.view)]
         return caching.request_conditions(headers, suffixes, is_navigation=is_navigation)
@@ -254,7 +253,7 @@ class Exchange:
             return False
         if status == 304:
             # only documents of ours carry a mark in their ETag, and this request asked about one
-            return _MARK in self.request.get(b"if-none-match", b"")
+            return caching.MARK in self.request.get(b"if-none-match", b"")
         return rewritable.is_document(status, headers, names)
 
     def chosen_view(self, headers: Headers) -> View:
