@@ -33,7 +33,7 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CATALOGUES)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CATALOGUES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable ".[demo]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable ".[demo,parquet,postgres]"
 	@touch $@ $(VENV)/.demo
 
 # A Chromium for the browser tests: an installed one, else the distribution's when root, else Playwright's own.
