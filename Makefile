@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard gem_consent/locales/*/LC_MESSAGES/*.po)
 
-.PHONY: demo test lint types tests catalogues clean
+.PHONY: demo test lint types tests bench catalogues clean
 
 demo: $(VENV)/.demo
 	$(BIN)/gem-consent demo $(DEMO_ARGS)
@@ -23,6 +23,10 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev $(VENV)/.chromium
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# Measure, and write the results into docs/benchmarks.md: all parts, or BENCH="ledger" (BENCH="--help" tells more).
+bench: $(VENV)/.bench
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
+
 $(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
@@ -35,6 +39,10 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CATALOGUES)
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CATALOGUES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable ".[demo,parquet,postgres]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
 
 # A Chromium for the browser tests: an installed one, else the distribution's when root, else Playwright's own.
 $(VENV)/.chromium: $(VENV)/.dev
