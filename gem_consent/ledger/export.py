@@ -132,7 +132,8 @@ def write(
     """Write the selected events in order of position; memory stays flat.
 
     Erased and purged events keep their row, with nothing but the position in it. JSON Lines carry values as
-    they are, escaped to ASCII; in CSV what a spreadsheet would run is disarmed (see ``neutral``).
+    they are, escaped to ASCII, and a mark has one key more than the columns, the last: ``mark``. In CSV what
+    a spreadsheet would run is disarmed (see ``neutral``).
 
     Args:
         connection: one read transaction, so that the columns, a count and the rows are of one moment.
@@ -224,10 +225,13 @@ def _purpose_ids(connection: Connection) -> list[str]:
 
 
 def _jsonl(connection: Connection, selection: Selection, answers: _Answers) -> _Batches:
-    for batch in _batches(connection, _rows(selection)):
+    for batch in _batches(connection, _rows(selection).add_columns(events.c.mark)):
         # ASCII, since some tools end lines at U+2028 or U+0085 too, and terminals obey direction marks.
-        named = (dict(zip(answers.columns, answers.expanded(row), strict=True)) for row in batch)
-        lines = [_compact(row) for row in named]
+        named = [dict(zip(answers.columns, answers.expanded(row[:-1]), strict=True)) for row in batch]
+        for line, (*_, mark) in zip(named, batch, strict=True):
+            if mark is not None:
+                line["mark"] = mark
+        lines = [_compact(line) for line in named]
         yield len(batch), ("\n".join(lines) + "\n").encode()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 from gem_consent.errors import LedgerError
 from gem_consent.ledger.schema import events, purposes
 from gem_consent.proof.event import Event
+from gem_consent.proof.mark import MAX_MARK_CHARACTERS
 
 __all__ = ["EventRejected", "event_from", "fitted", "row_from"]
 
@@ -19,12 +20,12 @@ _COLUMNS = tuple(field.name for field in fields(Event))
 _LIMITS: Mapping[str, int] = {
     name: events.c[name].type.length  # type: ignore[attr-defined]
     for name in _COLUMNS
-    if name != "purposes"
-}
+    if name not in ("purposes", "mark")
+} | {"mark": MAX_MARK_CHARACTERS}
 _PURPOSE_LIMIT: int = purposes.c.id.type.length  # type: ignore[attr-defined]
 _CUT = frozenset({"site", "surface", "language", "browser", "system", "device", "network"})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-_OPTIONAL = frozenset({"previous", "browser", "system", "device", "network"})
+_OPTIONAL = frozenset({"previous", "browser", "system", "device", "network", "mark"})
 
 
 class EventRejected(LedgerError):

@@ -58,10 +58,11 @@ events = Table(
     Column("system", String(64)),
     Column("device", String(16)),
     Column("network", String(64)),
+    Column("mark", Text),
     Index("events_by_subject", "subject", "position"),
     Index("events_by_time", "time"),
 )
-"""One row a decision. Every column but the first three may become NULL: an erased row keeps its place."""
+"""One row a decision or a mark; all columns but the first three are NULL once a mark says it was emptied."""
 
 notices = Table(
     "notices",

@@ -354,13 +354,15 @@ class Ledger:
 
     def _chained(self, fresh: Sequence[Event]) -> list[Event]:
         latest: dict[str, str] = {}
-        for some in _slices(list({event.subject for event in fresh})):
+        for some in _slices(list({event.subject for event in fresh if event.mark is None})):
             rows = self._connection.execute(_LATEST, {"subjects": some})
             latest.update((row.subject, row.id) for row in rows)
         chained = []
         for event in fresh:
-            chained.append(with_previous(event, latest.get(event.subject)))
-            latest[event.subject] = event.id
+            if event.mark is None:
+                event = with_previous(event, latest.get(event.subject))
+                latest[event.subject] = event.id
+            chained.append(event)
         return chained
 
     def _register(self, start: int, chained: Sequence[Event]) -> None:

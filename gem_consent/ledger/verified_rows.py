@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows", "raw", "untyped"]
 
-_NAMES = tuple(sorted(field.name for field in fields(Event)))
+_NAMES = tuple(sorted(field.name for field in fields(Event) if field.name != "mark"))
 _ASKED, _ID, _NOTICE, _STATE, _TIME = (_NAMES.index(n) for n in ("purposes", "id", "notice", "state", "time"))
 # The canonical form (``proof/event.py``) with a place for each value: half the time of encoding a dict.
 _TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}"
+_MARK_AT = _NAMES.index("network")
+_MARK_TEMPLATE = _TEMPLATE.replace('"network":', '"mark":%s,"network":')
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _NEEDS_NOTICE = frozenset({"given", "renewed"})
 
@@ -55,7 +57,9 @@ class Rows:
         """Read all rows, and note with the verification what is wrong with them."""
         self._mark = next(self._marks, None)
         self._pass_marks()
-        columns = [raw(events.c[name]) for name in ("position", "commitment", "leaf", "salt", *_NAMES)]
+        columns = [
+            raw(events.c[name]) for name in ("position", "commitment", "leaf", "salt", "mark", *_NAMES)
+        ]
         query = select(*columns).order_by(events.c.position)
         if self._start:
             query = query.where(events.c.position >= self._start)
@@ -66,15 +70,15 @@ class Rows:
     def _read(self, batch: Sequence[Any]) -> None:
         choices = emptied = 0
         for row in batch:
-            position, committed, leaf, salt, *columns = row
+            position, committed, leaf, salt, mark, *columns = row
             if position != self._next:
                 position = self._misplaced(position, columns)
-            if salt is None and not any(value is not None for value in columns):
+            if salt is None and mark is None and not any(value is not None for value in columns):
                 emptied += 1
                 self._whole.found("it was emptied, and no mark says by which rule", position)
             else:
                 choices += 1
-                self._check(position, committed, salt, columns)
+                self._check(position, committed, salt, columns, mark)
             if type(committed) is not bytes or leaf != leaf_hash(committed):
                 self._fault(
                     "its leaf is not the hash of its commitment: one of them was altered", position, columns
@@ -103,13 +107,17 @@ class Rows:
         self._next = position
         return position
 
-    def _check(self, position: int, committed: object, salt: Any, columns: Sequence[Any]) -> None:
+    def _check(self, position: int, committed: object, salt: Any, columns: Sequence[Any], mark: Any) -> None:
         """Check that a row's columns are those that were committed to, byte by byte."""
         stored = columns[_ASKED]
         try:
             texts = ["null" if value is None else encode_basestring(value) for value in columns]
             texts[_ASKED] = stored
-            found = hashlib.sha256(salt + (_TEMPLATE % tuple(texts)).encode()).digest()
+            template = _TEMPLATE
+            if mark is not None:
+                texts.insert(_MARK_AT, encode_basestring(mark))
+                template = _MARK_TEMPLATE
+            found = hashlib.sha256(salt + (template % tuple(texts)).encode()).digest()
             asked = self._answers(stored)
         except (TypeError, ValueError, LedgerError):
             found, asked = b"", None

@@ -17,14 +17,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One decision of one visitor, as the ledger keeps it and the export shows it.
+    """One decision of one visitor, or a mark, as the ledger keeps it and the export shows it.
 
     Args:
         id: a UUIDv7 (RFC 9562), made by the server.
         time: the server's clock, RFC 3339 in UTC with milliseconds (``2026-11-23T09:30:00.000Z``).
         subject: the visitor's random id, which their cookie holds.
         site: the host that was visited.
-        state: ``given``, ``refused``, ``withdrawn`` or ``renewed``.
+        state: ``given``, ``refused``, ``withdrawn`` or ``renewed``; of a mark ``erased`` or ``purged``.
         action: what was pressed: ``grant_all``, ``deny_all``, ``save`` or ``withdraw``.
         surface: where: ``notice``, ``preferences``, ``settings`` …
         purposes: each purpose that was asked about, and whether it was granted; denied ones too.
@@ -37,6 +37,7 @@ class Event:
         library: the name and version of this library.
         browser, system, device: coarse, from the user agent.
         network: an address prefix, only where the site asks for it.
+        mark: which rows were emptied and by which rule, as ``mark.py`` writes it; ``None`` for a decision.
     """
 
     id: str
@@ -58,16 +59,22 @@ class Event:
     system: str | None = None
     device: str | None = None
     network: str | None = None
+    mark: str | None = None
 
 
-_NAMES = tuple(field.name for field in fields(Event))
+_NAMES = tuple(field.name for field in fields(Event) if field.name != "mark")
 # Built once: json.dumps with options builds one each time.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def canonical(event: Event) -> bytes:
-    """Give the bytes that stand for an event: JSON in UTF-8, keys sorted, no white space, no key left out."""
+    """Give the bytes that stand for an event: JSON in UTF-8, keys sorted, no white space, no key left out.
+
+    ``mark`` alone is there only in a mark: decisions stand as they did before there were marks.
+    """
     columns = {name: getattr(event, name) for name in _NAMES}
+    if event.mark is not None:
+        columns["mark"] = event.mark
     columns["purposes"] = dict(event.purposes)
     return _ENCODER.encode(columns).encode()
 
