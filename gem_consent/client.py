@@ -16,7 +16,7 @@ from gem_consent.headers import Headers, values
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Client", "coarse", "has_gpc", "is_bot", "is_prefetch", "network_prefix"]
+__all__ = ["Client", "coarse", "has_gpc", "is_bot", "is_crawler", "is_prefetch", "network_prefix"]
 
 _MAX_USER_AGENT_CHARACTERS = 512
 _MAX_FAMILY_CHARACTERS = 40
@@ -26,15 +26,18 @@ _MAJOR = re.compile(r"[A-Za-z0-9]{1,6}\Z")
 # "Cubot" is a maker of phones. HeadlessChrome is left out on purpose: sites test their pages with it, and a
 # notice that hides from tests helps nobody, while a real bot that sees one costs nothing. "Amazon CloudFront"
 # is what every visitor is called behind a CloudFront that keeps the real name.
-_BOT = re.compile(
-    r"(?<!cu)bots?(?![a-z])|crawl|spider|slurp|scrap[ey]|archiver|heritrix|lighthouse|ptst/|gtmetrix"
+_CRAWLER = re.compile(
+    r"(?<!cu)bots?(?![a-z])|crawl|spider|slurp|scrap[ey]|archiver|heritrix|lighthouse|ptst/|gtmetrix|qwantify"
     r"|googleother|(?:mediapartners|apis|feedfetcher)-google|google-(?:inspection|read|site|safety|page|favicon)"
     r"|(?:chatgpt|claude|perplexity|mistralai|gemini-deep|duckassist)-(?:user|research)|anthropic-ai|cohere-ai"
     r"|external(?:hit|agent|fetcher)|facebookcatalog|(?:link|url|uri|bing|web) ?preview|^whatsapp/"
-    r"|slack-imgproxy|vkshare|embedly|iframely|kakaotalk-scrap|validator|\+https?://"
-    r"|pingdom|statuscake|site24x7|newrelicpinger|datadog|hetrixtools|uptime|healthcheck|kube-probe|googlehc"
-    r"|^(?:curl|wget|java|php|ruby|okhttp|node|undici|axios|got|dart|httpie|insomnia|reqwest|monit|dalvik)\b"
-    r"|python-|python/|aiohttp|go-http-client|node-fetch|libwww-perl|guzzle|httpclient|postmanruntime|http_request",
+    r"|slack-imgproxy|vkshare|embedly|iframely|kakaotalk-scrap|surveyagent|\+https?://"
+    r"|pingdom|statuscake|site24x7|newrelicpinger|datadog|hetrixtools|uptime|health-?check|kube-probe|googlehc",
+)
+_TOOL = re.compile(
+    r"^(?:curl|wget|java|php|ruby|okhttp|node|undici|axios|got|dart|httpie|insomnia|reqwest|monit|dalvik)\b"
+    r"|python-|python/|aiohttp|go-http-client|node-fetch|libwww-perl|guzzle|httpclient|postmanruntime|http_request"
+    r"|validator",
 )
 
 
@@ -64,19 +67,25 @@ def is_prefetch(headers: Headers) -> bool:
     return any(purpose.partition(";")[0].strip().lower() == "prefetch" for purpose in purposes)
 
 
-def is_bot(user_agent: str) -> bool:
-    """Say whether nobody reads what this client fetches: crawler, preview, monitor, HTTP library, no name.
+def is_crawler(user_agent: str) -> bool:
+    """Say whether a machine fetches this by itself: search engine, assistant, preview, archive, monitor.
 
-    A list of names, not of rules: an unknown browser counts as a person. Only the first 512 characters are
-    read.
+    A list of names, not of rules: an unknown browser counts as a person, and so does a program in somebody's
+    hands, such as curl. Only the first 512 characters are read.
     """
-    return _is_bot(user_agent[:_MAX_USER_AGENT_CHARACTERS].lower())
+    return _is_crawler(user_agent[:_MAX_USER_AGENT_CHARACTERS].lower())
 
 
 # A search takes some 20 µs, and a site's visitors share few names.
 @lru_cache(maxsize=512)
-def _is_bot(name: str) -> bool:
-    return not name.strip() or _BOT.search(name) is not None
+def _is_crawler(name: str) -> bool:
+    return _CRAWLER.search(name) is not None
+
+
+def is_bot(user_agent: str) -> bool:
+    """Say whether no browser sends this: a crawler, a program such as curl or an HTTP library, or no name."""
+    name = user_agent[:_MAX_USER_AGENT_CHARACTERS].lower()
+    return not name.strip() or _is_crawler(name) or _TOOL.search(name) is not None
 
 
 def coarse(user_agent: str) -> Client:

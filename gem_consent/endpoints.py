@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gem_consent import set_cookie
-from gem_consent.client import Client, coarse, network_prefix
+from gem_consent.client import Client, coarse, has_gpc, is_crawler, is_prefetch, network_prefix
 from gem_consent.consent import Choice, Consent, consent_from, expires_at, granted_by, state_after
 from gem_consent.cookie import new_subject, set_cookie_headers
 from gem_consent.decision import (
@@ -40,6 +40,7 @@ _RETRY_AFTER_SECONDS = 5
 _NO_STORE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 _SAVED = Message("Your choice is saved.")
+_CRAWLED = Message("This choice was sent by a machine, not by a person. Nothing was changed.")
 _FOREIGN = Message("This choice did not come from a page of this site. Nothing was changed.")
 _STALE = Message("What we ask has changed since this page was opened. Please read it again and choose.")
 _UNAVAILABLE = Message(
@@ -76,6 +77,9 @@ async def respond(exchange: Exchange, path: str, receive: Any) -> Response:
     request = Request(exchange.scope, receive)
     if path == "" and request.method == "POST":
         return await _decide(exchange, request)
+    if is_prefetch(exchange.scope["headers"]):
+        # the choice may have changed by the time that somebody looks: the browser asks again then
+        return Response("Not fetched ahead", 503, _NO_STORE, "text/plain")
     response = await _shown(exchange, request, path)
     if request.method == "HEAD":
         response.body = b""
@@ -263,9 +267,14 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
         return _Outcome(consent, _deletions(exchange, request, decision, granted))
     # bound to the visitor, so that a key gives nobody another visitor's event
     key = f"{consent.subject}.{decision.key}" if decision.key else None
+    is_crawled = is_crawler(request.headers.get("user-agent", ""))
     if granted - consent.granted:
+        if is_crawled:
+            raise _Refusal(403, _CRAWLED, "A crawler's User-Agent grants nothing.")
         await _require_known_notice(exchange, decision)
         event = await _recorded(exchange, await _event(exchange, request, decision, granted, state), key)
+    elif is_crawled and not removed:
+        event = await _event(exchange, request, decision, granted, state)  # for its cookie alone
     else:
         decision = await _with_known_notice(exchange, decision)
         event = await exchange.site.recorder.keep(
@@ -333,7 +342,8 @@ async def _event(
         site=_host(request),
         state=state,
         action=decision.action,
-        surface=decision.surface,
+        # no form can send a colon here: what follows it is the server's own word
+        surface=decision.surface + (":gpc" if has_gpc(exchange.scope["headers"]) else ""),
         purposes={purpose.id: purpose.id in granted for purpose in site.policy.asked},
         notice=decision.notice,
         fingerprint=site.policy.fingerprint,

@@ -127,7 +127,11 @@ class Exchange:
             name = cookie_name(self.site.is_https(self.scope))
             cookies = [value for key, value in self.scope["headers"] if key == b"cookie"]
             self._choice = self.site.cookie.read(cookies, name, self.now)
-            self._standing = self.site.standing(self._choice, self.now)
+            standing = self.site.standing(self._choice, self.now)
+            if standing is self.site.stranger:
+                agent = self.request.get(b"user-agent", b"")
+                standing = self.site.undecided(self.scope["headers"], agent)
+            self._standing = standing
         return self._standing
 
     def place(self, part: str) -> View:
@@ -290,13 +294,13 @@ class Exchange:
         headers, self.nonce = csp.amend(headers, needs)
         headers = caching.changed_document(headers, self.site.renderer.suffix(view))
         if self.is_read or not view.is_shared:
-            headers = caching.make_private(headers) + self._leftover_deletions()
+            headers = caching.make_private(headers) + self.site.variance + self._leftover_deletions()
         self._sent = headers
         return self._gated(headers, is_shared=view.is_shared)
 
     def plain_headers(self, headers: Headers) -> Headers:
         """Give what ``changed_headers`` would, for a visitor's own document with no meaningful header."""
-        self._sent = [*headers, *_PRIVATE, *self._leftover_deletions()]
+        self._sent = [*headers, *_PRIVATE, *self.site.variance, *self._leftover_deletions()]
         return self._sent
 
     def _leftover_deletions(self) -> Headers:

@@ -17,7 +17,8 @@ from gem_consent.policy import Policy
 from gem_consent.proof.checkpoint import MIN_SECRET_CHARACTERS
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer
-from gem_consent.site import DocumentsMode, InsertMode, Scope, Site
+from gem_consent.site import DocumentsMode, GpcMode, InsertMode, Scope, Site
+from gem_consent.well_known import GPC_PATH, state_gpc
 
 __all__ = ["ConsentMiddleware"]
 
@@ -45,6 +46,8 @@ class ConsentMiddleware:
         insert: ``auto`` puts the notice, the control and the tags into documents; ``never`` leaves all of it
             to the site's templates, in the form for everyone.
         keeps_network: whether events hold the visitor's network prefix (/24 or /48).
+        gpc: ``refuse`` takes Global Privacy Control for a refusal and shows no notice to its visitors;
+            ``ask`` asks them like all others. It never grants anything.
         signing_key: signs the ledger's checkpoints: 32 characters at least; ``None`` takes the newest
             ``secret_key``. The key itself is derived from it, and is another for each ledger.
         clock: the time in seconds since 1970; tests give their own.
@@ -77,6 +80,7 @@ class ConsentMiddleware:
         documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode] = "auto",
         insert: InsertMode = "auto",
         keeps_network: bool = False,
+        gpc: GpcMode = "ask",
         signing_key: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -93,6 +97,7 @@ class ConsentMiddleware:
                 documents,
                 insert,
                 keeps_network,
+                gpc,
                 signing_key,
                 clock,
             )
@@ -115,6 +120,8 @@ class ConsentMiddleware:
             # a second middleware further out has this request already: one notice is enough
             await self.app(scope, receive, send)
             return
+        if self.site.gpc == "refuse" and scope["path"] == GPC_PATH and not self.site.root(scope):
+            send = state_gpc(scope, send)
         exchange = Exchange(self.site, scope, send)
         if not self._has_warned:
             self._warn_of_hidden_https(exchange)
@@ -184,6 +191,7 @@ def _site(
     documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode],
     insert: InsertMode,
     keeps_network: bool,
+    gpc: GpcMode,
     signing_key: str | None,
     clock: Callable[[], float],
 ) -> Site:
@@ -191,7 +199,9 @@ def _site(
         raise ConfigurationError(f'policy is {policy!r}; allowed: a Policy, or load_policy("policy.toml")')
     if insert not in get_args(InsertMode):
         raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
-    renderer = Renderer(policy)
+    if gpc not in get_args(GpcMode):
+        raise ConfigurationError(f"gpc is {gpc!r}; allowed: one of {', '.join(get_args(GpcMode))}")
+    renderer = Renderer(policy, obeys_gpc=gpc == "refuse")
     cookie = ConsentCookie(secret_key)
     signing_secret = _signing_secret(secret_key, signing_key)
     return Site(
@@ -204,6 +214,7 @@ def _site(
         documents=_chooser(documents),
         insert=insert,
         keeps_network=keeps_network,
+        gpc=gpc,
         clock=clock,
     )
 

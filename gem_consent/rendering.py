@@ -41,7 +41,8 @@ class View(NamedTuple):
 
     Args:
         is_shared: the same bytes for every visitor; scripts decide what is visible.
-        is_decided: the visitor's choice stands; never with ``is_shared``.
+        is_decided: there is nothing to ask, since the visitor's choice stands, a signal refuses, or a crawler
+            reads; never with ``is_shared``.
         granted: what was granted; never with ``is_shared``.
     """
 
@@ -82,17 +83,24 @@ class Announcement:
 class Renderer:
     """Render one policy's notice, control, preferences page and tags.
 
+    Args:
+        policy: what is declared.
+        obeys_gpc: the script shows no notice to a visitor whose browser sends Global Privacy Control.
+
     Raises:
         ConfigurationError: the policy names a language that the library does not speak.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, obeys_gpc: bool = False) -> None:
         self.policy = policy
+        self._signals = " data-gpc" if obeys_gpc else ""
         self.languages = languages_of(policy)
         self._translations = {tag: Translation(tag, policy.language) for tag in self.languages}
         self._environments = {tag: self._environment(one) for tag, one in self._translations.items()}
         self.notices = {tag: self._archived(tag) for tag in self.languages}
-        self.edition = _digest(code_digest(), *(notice.digest for notice in self.notices.values()))
+        self.edition = _digest(
+            code_digest(), self._signals, *(notice.digest for notice in self.notices.values())
+        )
         self.hosts = self._hosts({purpose.id for purpose in policy.asked})
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
@@ -208,7 +216,7 @@ class Renderer:
         return (
             f"<style@gem:nonce@>{notice_style()}</style>"
             f'<script@gem:nonce@ data-path="@gem:prefix@" data-fingerprint="{self.policy.fingerprint[:8]}"'
-            f' data-shown="{shown}"@gem:csp@>{notice_script()}</script>'
+            f' data-shown="{shown}"{self._signals}@gem:csp@>{notice_script()}</script>'
             + (f"<script@gem:nonce@>{tags}</script>" if tags else "")
         )
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from gem_consent.client import has_gpc, is_crawler
 from gem_consent.consent import Choice, Consent, consent_from, is_current
 from gem_consent.cookie import ConsentCookie
+from gem_consent.headers import Headers
 from gem_consent.policy import Policy, Service
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer, View
 
-__all__ = ["DocumentsMode", "InsertMode", "Scope", "Site", "Standing"]
+__all__ = ["DocumentsMode", "GpcMode", "InsertMode", "Scope", "Site", "Standing"]
 
 _MAX_REMEMBERED = 1024
 _MAX_NAME_CHARACTERS = 256
@@ -23,6 +25,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 
 DocumentsMode: TypeAlias = Literal["auto", "shared", "private"]
 InsertMode: TypeAlias = Literal["auto", "never"]
+GpcMode: TypeAlias = Literal["ask", "refuse"]
 
 
 class Standing(NamedTuple):
@@ -53,6 +56,7 @@ class Site:
         documents: which form a request's document takes.
         insert: whether documents are changed.
         keeps_network: whether events hold an address prefix.
+        gpc: whether Global Privacy Control refuses for its visitor, or the notice asks all the same.
         clock: seconds since 1970 (UTC).
     """
 
@@ -65,15 +69,21 @@ class Site:
     documents: Callable[[Mapping[str, Any]], DocumentsMode]
     insert: InsertMode
     keeps_network: bool
+    gpc: GpcMode
     clock: Callable[[], float]
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
+    unasked: Standing = field(init=False)
+    variance: Headers = field(init=False)
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
         object.__setattr__(self, "stranger", self._judged(None))
+        unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
+        object.__setattr__(self, "unasked", unasked)
+        object.__setattr__(self, "variance", [(b"vary", b"Sec-GPC")] if self.gpc == "refuse" else [])
         object.__setattr__(self, "_refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
         object.__setattr__(self, "_standing_of", lru_cache(_MAX_REMEMBERED)(self._judged))
 
@@ -82,6 +92,15 @@ class Site:
         if choice is None or not is_current(choice, self.policy, now):
             return self.stranger
         return self._standing_of(choice)
+
+    def undecided(self, headers: Headers, user_agent: bytes) -> Standing:
+        """Give the standing of a visitor without a choice; crawlers and some with a signal are not asked.
+
+        Their documents are those of a visitor who refused. Nothing is stored for it, and nothing is decided.
+        """
+        # W3C Global Privacy Control: the signal restricts; it is never an agreement
+        is_refused = self.gpc == "refuse" and has_gpc(headers)
+        return self.unasked if is_refused or is_crawler(user_agent.decode("latin-1")) else self.stranger
 
     def _judged(self, choice: Choice | None) -> Standing:
         consent = consent_from(choice, self.policy, choice.decided_at if choice else 0)

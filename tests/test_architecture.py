@@ -28,7 +28,7 @@ FLOORS: list[list[str]] = [
         "set_cookie",
     ],
     ["ledger", "policy_file", "recorder", "rendering", "scripts", "site", "translation"],
-    ["endpoints", "exchange"],
+    ["endpoints", "exchange", "well_known"],
     ["middleware", "templating"],
     ["cli", "demo"],
 ]
@@ -46,6 +46,7 @@ NEIGHBOURS = {
     ("site", "recorder"),
     ("site", "rendering"),
     ("endpoints", "exchange"),
+    ("well_known", "exchange"),
     ("cli", "demo"),
 }
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}

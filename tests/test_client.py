@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_consent.client import Client, coarse, has_gpc, is_bot, is_prefetch, network_prefix
+from gem_consent.client import Client, coarse, has_gpc, is_bot, is_crawler, is_prefetch, network_prefix
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
@@ -88,9 +88,7 @@ BROWSERS = [
     "My Own Browser 1.0",
 ]
 
-BOTS = [
-    "",
-    "  ",
+CRAWLERS = [
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
     f"{ANDROID} 6.0.1; Nexus 5X) {WEBKIT} Chrome/131.0.0.0 Mobile Safari/537.36 (compatible; "
     "Googlebot/2.1; +http://www.google.com/bot.html)",
@@ -111,20 +109,6 @@ BOTS = [
     f"{ANDROID} 11; moto g power (2022)) {WEBKIT} Chrome/131.0.0.0 Mobile Safari/537.36 Chrome-Lighthouse",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/13.1.1 "
     "Safari/605.1.15 (Applebot/0.1)",
-    "curl/8.5.0",
-    "Wget/1.21.4",
-    "python-requests/2.32.3",
-    "python-httpx/0.27.0",
-    "Python/3.12 aiohttp/3.9.1",
-    "Python-urllib/3.12",
-    "Go-http-client/2.0",
-    "Java/17.0.1",
-    "Java-http-client/21",
-    "okhttp/4.12.0",
-    "Apache-HttpClient/4.5.13 (Java/11.0.16)",
-    "libwww-perl/6.67",
-    "node",
-    "axios/1.7.2",
     "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
     "Twitterbot/1.0",
     "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
@@ -153,14 +137,73 @@ BOTS = [
     "Scrapy/2.11.0 (+https://scrapy.org)",
     "ELB-HealthChecker/2.0",
     "kube-probe/1.29",
+    "Mozilla/5.0 (compatible; OAI-SearchBot/1.0; +https://openai.com/searchbot)",
+    "Mozilla/5.0 (compatible; MistralAI-User/1.0; +https://docs.mistral.ai/robots)",
+    "DuckAssistBot/1.2; (+http://duckduckgo.com/duckassistbot.html)",
+    "AdsBot-Google (+http://www.google.com/adsbot.html)",
+    "FeedFetcher-Google; (+http://www.google.com/feedfetcher.html)",
+    "Mozilla/5.0 (compatible; SeznamBot/4.0; +https://o-seznam.cz/napoveda/vyhledavani/en/seznambot-crawler/)",
+    "Mozilla/5.0 (compatible; Qwantify/1.0; +https://www.qwant.com/)",
+    "Mozilla/5.0 (compatible; Yeti/1.1; +https://naver.me/spd)",
+    "Mozilla/5.0 (compatible; Pinterestbot/1.0; +https://www.pinterest.com/bot.html)",
+    "facebookcatalog/1.0",
+    "Mozilla/5.0 (compatible; SkypeUriPreview Preview/0.5)",
+    "Screaming Frog SEO Spider/20.0",
+    "Mozilla/5.0 (compatible; Barkrowler/0.9; +https://babbar.tech/crawler)",
+    "Mozilla/5.0 (compatible; DataForSeoBot/1.0; +https://dataforseo.com/dataforseo-bot)",
+    "Mozilla/5.0 (compatible; heritrix/3.4.0 +https://example.org)",
+    "Mozilla/5.0 (compatible; NetcraftSurveyAgent/1.0; +info@netcraft.com)",
+    "Mozilla/5.0 (compatible; Better Uptime Bot; +https://betteruptime.com)",
+    "GoogleHC/1.0",
+]
+
+# asked like everybody, since somebody looks at what they fetch; recorded as bots
+TOOLS = [
+    "",
+    "  ",
+    "curl/8.5.0",
+    "Wget/1.21.4",
+    "python-requests/2.32.3",
+    "python-httpx/0.27.0",
+    "Python/3.12 aiohttp/3.9.1",
+    "Python-urllib/3.12",
+    "Go-http-client/2.0",
+    "Java/17.0.1",
+    "Java-http-client/21",
+    "okhttp/4.12.0",
+    "Apache-HttpClient/4.5.13 (Java/11.0.16)",
+    "libwww-perl/6.67",
+    "node",
+    "axios/1.7.2",
     "W3C_Validator/1.3",
 ]
+
+BOTS = CRAWLERS + TOOLS
 
 
 @pytest.mark.parametrize("user_agent", BROWSERS)
 def test_browser_is_no_bot(user_agent: str) -> None:
     """No browser that a person may use is taken for a bot."""
     assert not is_bot(user_agent)
+    assert not is_crawler(user_agent)
+
+
+def test_lists_are_long_enough() -> None:
+    """Both lists name forty at least, and none twice."""
+    assert len(set(BROWSERS)) == len(BROWSERS) >= 40
+    assert len(set(CRAWLERS)) == len(CRAWLERS) >= 40
+
+
+@pytest.mark.parametrize("user_agent", CRAWLERS)
+def test_crawler_is_found(user_agent: str) -> None:
+    """Search engines, assistants, previews, archives and monitors are found."""
+    assert is_crawler(user_agent)
+
+
+@pytest.mark.parametrize("user_agent", TOOLS)
+def test_tool_is_no_crawler(user_agent: str) -> None:
+    """A program in somebody's hands gets what that somebody would see."""
+    assert not is_crawler(user_agent)
 
 
 @pytest.mark.parametrize("user_agent", BOTS)
@@ -169,7 +212,7 @@ def test_bot_is_found(user_agent: str) -> None:
     assert is_bot(user_agent)
 
 
-@pytest.mark.parametrize("user_agent", BOTS[2:])
+@pytest.mark.parametrize("user_agent", [agent for agent in BOTS if agent.strip()])
 def test_bot_is_recorded_as_such(user_agent: str) -> None:
     """The coarse record and the question agree."""
     assert coarse(user_agent).device == "bot"

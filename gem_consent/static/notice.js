@@ -6,11 +6,14 @@
   const nonce = me.nonce;
   const root = document.documentElement;
   /* hint.js */
+  // no notice for crawlers (Cubot is a maker of phones), nor where the site takes Global Privacy Control for a refusal
+  const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || ("gpc" in me.dataset && navigator.globalPrivacyControl);
+  const chosen = () => granted() || (unasked ? [] : null);
   const key = (ids) => (ids ? ids.join("~") : "?");
   // what runs on this page hears it, and stops at once if its purpose is not among these
   const tell = (ids) => dispatchEvent(new CustomEvent("gem-consent", { detail: ids || [] }));
   const paint = () => {
-    const ids = granted();
+    const ids = chosen();
     root.dataset.gemConsent = ids ? (ids.length ? "granted" : "denied") : "undecided";
     tell(ids);
     return ids;
@@ -29,7 +32,7 @@
   // A page that comes back, out of the back/forward cache or to the front, may be older than the choice. A revived one
   // becomes visible first (HTML standard, "reactivate a document"), so what it was drawn for is remembered apart.
   const compare = (event) => {
-    const before = key(last), now = key(granted());
+    const before = key(last), now = key(chosen());
     if (document.hidden || (now === before && !event.persisted)) return;
     last = paint();
     if (event.persisted && now !== drawn) location.reload();

@@ -60,11 +60,11 @@ def _launch(playwright: Playwright, path: str | None) -> Browser:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Serves sites; takes a policy."""
+    """Serves sites; takes a policy, and what else the middleware is told."""
     with ExitStack() as stack:
 
-        def start(policy: Policy = POLICY) -> Site:
-            site = Site(tmp_path / "ledger.db", policy)
+        def start(policy: Policy = POLICY, **options: Any) -> Site:
+            site = Site(tmp_path / "ledger.db", policy, options=options)
             site.port = stack.enter_context(serving(site.app()))
             return site
 

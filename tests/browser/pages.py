@@ -101,6 +101,7 @@ class Site:
     clock: Clock = field(default_factory=Clock)
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def app(self) -> Any:
         """Build the application."""
@@ -116,6 +117,7 @@ class Site:
             secret_key="tests sign with this key, and only tests",
             ledger=f"sqlite:///{self.ledger}",
             clock=self.clock,
+            **self.options,
         )
 
         async def noting(scope: Any, receive: Any, send: Any) -> None:
