@@ -247,15 +247,25 @@ def run(host: str, port: int, ledger: str) -> None:
             f"cannot listen on {host}:{port} ({error.strerror}); "
             "choose another port: gem-consent demo --port 8080"
         ) from error
-    program = _program()
-    print(
-        f"gem_consent demo: http://{host}:{listener.getsockname()[1]}/  (stop with Ctrl-C)\n"
-        f"What was clicked: {program} export --ledger {ledger}\n"
-        f"In figures:       {program} stats --ledger {ledger}",
-        flush=True,
-    )
+    greeting = _greeting(f"http://{host}:{listener.getsockname()[1]}/", ledger)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            # not before Ctrl-C is the server's own to handle
+            print(greeting, flush=True)
+
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
+
+
+def _greeting(address: str, ledger: str) -> str:
+    program = _program()
+    return (
+        f"gem_consent demo: {address}  (stop with Ctrl-C)\n"
+        f"What was clicked: {program} export --ledger {ledger}\n"
+        f"In figures:       {program} stats --ledger {ledger}"
+    )
 
 
 def _program() -> str:
