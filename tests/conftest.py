@@ -1,10 +1,15 @@
-"""What every test shares: where a skipped test counts as a failure."""
+"""What every test shares: where a skipped test counts as a failure, and patience with slow machines."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine that others use too is slow now and then, which says nothing about the code.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

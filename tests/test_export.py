@@ -188,6 +188,8 @@ def test_headers_are_neutral_too() -> None:
 @pytest.mark.parametrize(
     ("bounds", "found"),
     [
+        ({"after": 0}, [1, 2]),
+        ({"after": 2}, []),
         ({"since": "2026-01-31"}, [1, 2]),
         ({"until": "2026-01-30"}, [0]),
         ({"until": "2026-01-31"}, [0, 1]),
@@ -199,7 +201,7 @@ def test_headers_are_neutral_too() -> None:
         ({"subject": "nobody"}, []),
     ],
 )
-def test_selection_picks_its_rows(book: Ledger, bounds: dict[str, str], found: list[int]) -> None:
+def test_selection_picks_its_rows(book: Ledger, bounds: dict[str, Any], found: list[int]) -> None:
     """A date means that day in UTC, an instant is included as a start and excluded as an end."""
     midnight = datetime(2026, 1, 31, tzinfo=UTC)
     times = (midnight - timedelta(milliseconds=1), midnight, midnight + timedelta(days=1))
