@@ -1,4 +1,4 @@
-"""The library's own pages under one prefix: preferences, decision, state, tags and assets."""
+"""The library's own pages under one prefix: preferences, decision, state, tags, assets and what proves."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from gem_consent.fields import Message
 from gem_consent.headers import Headers
 from gem_consent.policy import Policy
 from gem_consent.proof.event import Event, event_id, utc_text
+from gem_consent.receipt_pages import show_notice, show_receipt
 from gem_consent.rendering import LIBRARY, Announcement, Slots
 from gem_consent.scripts import asset, tags_script
 
@@ -71,7 +72,8 @@ async def respond(exchange: Exchange, path: str, receive: Any) -> Response:
 
     Args:
         exchange: the request's.
-        path: what follows the prefix: ``""``, ``"/state"``, ``"/tags"`` or ``"/assets/…"``.
+        path: what follows the prefix: ``""``, ``"/state"``, ``"/tags"``, ``"/receipt"``, ``"/assets/…"`` or
+            ``"/notice/…"``.
         receive: the server's.
     """
     request = Request(exchange.scope, receive)
@@ -87,7 +89,9 @@ async def respond(exchange: Exchange, path: str, receive: Any) -> Response:
 
 
 async def _shown(exchange: Exchange, request: Request, path: str) -> Response:
-    answer = _PAGES.get(path) or (_asset if path.startswith("/assets/") else None)
+    answer = _PAGES.get(path) or next(
+        (one for start, one in _FOLDERS.items() if path.startswith(start)), None
+    )
     if answer is None:
         return Response("Not Found", status_code=404, media_type="text/plain", headers=_NO_STORE)
     if request.method not in ("GET", "HEAD"):
@@ -179,7 +183,9 @@ _PAGES: dict[str, Callable[[Exchange, Request], Awaitable[Response]]] = {
     "/": _preferences,
     "/state": _state,
     "/tags": _tags,
+    "/receipt": show_receipt,
 }
+_FOLDERS = {"/assets/": _asset, "/notice/": show_notice}
 
 
 async def _decide(exchange: Exchange, request: Request) -> Response:

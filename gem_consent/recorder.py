@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -31,6 +31,8 @@ MAX_REMEMBERED = 1024
 """How many notices of other processes are remembered as known."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+_T = TypeVar("_T")
 
 
 class Recorder:
@@ -183,6 +185,19 @@ class Recorder:
         job = await self._ask(Job(read=lambda ledger: ledger.history(subject)))
         events: list[tuple[int, Event]] = _answer(job)
         return events
+
+    async def read(self, question: Callable[[Ledger], _T]) -> _T:
+        """Put a question to the ledger, in the writer's thread; it must not write.
+
+        Args:
+            question: is called with the ledger.
+
+        Raises:
+            LedgerUnavailable: the ledger cannot be read, or patience ended.
+        """
+        job = await self._ask(Job(read=question))
+        answer: _T = _answer(job)
+        return answer
 
     async def _ask(self, job: Job) -> Job:
         """Give a job to the writer and wait, as long as patience lasts, for its answer."""

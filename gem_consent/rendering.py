@@ -18,15 +18,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gem_consent.consent import Consent
 from gem_consent.csp import Needs, hash_source
+from gem_consent.declaration import declaration
 from gem_consent.locale import match, negotiate
 from gem_consent.policy import Policy, Service
 from gem_consent.proof.event import Event
-from gem_consent.proof.notice import Notice, notice_of
+from gem_consent.proof.notice import Notice, declaration_script, notice_of
 from gem_consent.scripts import asset, code_digest, notice_script, notice_style, stop_script, tags_script
 from gem_consent.services import own_service
 from gem_consent.translation import Translation, languages_of
 
-__all__ = ["LIBRARY", "Announcement", "Renderer", "Slots", "View"]
+__all__ = ["LIBRARY", "Announcement", "Renderer", "Slots", "View", "environment_of"]
 
 LIBRARY = f"gem-consent {version('gem-consent')}"
 
@@ -254,6 +255,9 @@ class Renderer:
             notice_css=notice_style(),
             preferences_css=asset("preferences.css")[1].decode(),
             open_details=True,
+            declaration=declaration_script(
+                declaration(self.policy, self._translations[language], self._services_for)
+            ),
         )
         return notice_of(
             page.encode(), fingerprint=self.policy.fingerprint, language=language, library=LIBRARY
@@ -271,29 +275,8 @@ class Renderer:
         )
 
     def _environment(self, translation: Translation) -> Environment:
-        environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
-        )
-        environment.install_gettext_translations(translation.catalogue, newstyle=True)  # type: ignore[attr-defined]
-        environment.globals.update(
-            text=translation.text,
-            duration=translation.duration,
-            lifetime=translation.lifetime,
-            storage=translation.storage,
-        )
-        environment.filters.update(
-            country=translation.country,
-            state=translation.state,
-            day=translation.day,
-            moment=translation.moment,
-            iso=_iso,
-            purpose_names=partial(self._purpose_names, translation),
-        )
+        environment = environment_of(translation)
+        environment.filters["purpose_names"] = partial(self._purpose_names, translation)
         return environment
 
     def _purpose_names(self, translation: Translation, ids: Iterable[str]) -> str:
@@ -302,6 +285,33 @@ class Renderer:
         wanted = set(ids)
         names = [translation.text(purpose.name) for id_, purpose in known.items() if id_ in wanted]
         return ", ".join([*names, *sorted(wanted - known.keys())])
+
+
+def environment_of(translation: Translation) -> Environment:
+    """Give what renders the library's templates in one language; nothing in it is one policy's."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(translation.catalogue, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(
+        text=translation.text,
+        duration=translation.duration,
+        lifetime=translation.lifetime,
+        storage=translation.storage,
+    )
+    environment.filters.update(
+        country=translation.country,
+        state=translation.state,
+        day=translation.day,
+        moment=translation.moment,
+        iso=_iso,
+    )
+    return environment
 
 
 class _Slotted:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from gem_consent.policy import Policy, Service
 
-__all__ = ["asset", "code_digest", "notice_script", "notice_style", "stop_script", "tags_script"]
+__all__ = [
+    "asset",
+    "code_digest",
+    "notice_script",
+    "notice_style",
+    "proof_style",
+    "stop_script",
+    "tags_script",
+]
 
 _STATIC = Path(__file__).parent / "static"
 _SLOT = re.compile(r"/\* ([a-z]+(?:\.js)?) \*/")
@@ -35,6 +43,12 @@ def asset(name: str) -> tuple[str, bytes]:
     content = _squeezed_css(name).encode()
     suffix = name.rpartition(".")[2]
     return f"{hashlib.sha256(content).hexdigest()[:16]}.{suffix}", content
+
+
+@functools.cache
+def proof_style() -> str:
+    """Give the style of receipts and of an evidence archive's cover; no part of what a notice shows."""
+    return _squeezed_css("proof/page.css")
 
 
 def tags_script(policy: Policy, granted: frozenset[str], *, with_stops: bool = False) -> str:

@@ -12,6 +12,7 @@ from gem_consent.cli.demo import demo
 from gem_consent.cli.export import export
 from gem_consent.cli.notice import notice
 from gem_consent.cli.public_key import public_key
+from gem_consent.cli.receipt import receipt
 from gem_consent.cli.stats import stats
 from gem_consent.cli.verify import verify
 from gem_consent.errors import ConfigurationError, ConsentError
@@ -60,6 +61,7 @@ app.command()(demo)
 app.command()(export)
 app.command()(notice)
 app.command()(public_key)
+app.command()(receipt)
 app.command()(stats)
 app.command()(verify)
 

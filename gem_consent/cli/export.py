@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from gem_consent.cli.options import LedgerUrl, Since, Until
+from gem_consent.cli.options import LedgerUrl, Output, Since, Until
+from gem_consent.cli.output import checked_target, failing_plainly, replacing
 from gem_consent.cli.progress import progress
-from gem_consent.errors import ConfigurationError, ConsentError
 
 if TYPE_CHECKING:
     from gem_consent.ledger.export import Selection
     from gem_consent.ledger.store import Ledger
 
 __all__ = ["export"]
-
-PIPE_CLOSED = 141
-"""What a shell reports for a program that SIGPIPE ended (128 + 13), as ``cat`` and its like do."""
 
 
 def export(
@@ -38,14 +33,7 @@ def export(
     subject: Annotated[
         str | None, typer.Option(metavar="ID", help="Only the events of this visitor, by their random id.")
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write to this file, replaced once all is written, for its owner alone to read. "
-            "Without it: standard output.",
-        ),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Export events as CSV or JSON Lines.
 
@@ -65,55 +53,14 @@ def export(
     from gem_consent.ledger.store import Ledger
 
     selection = Selection.parse(since, until, subject)
-    target = None if output is None else _checked(output)
-    with closing(Ledger.open(ledger, must_exist=True)) as book, _failing_plainly(output):
+    target = None if output is None else checked_target(output)
+    with closing(Ledger.open(ledger, must_exist=True)) as book, failing_plainly(output):
         if target is None:
             _write(book, sys.stdout.buffer, form, selection, output)
             return
-        with _replacing(target) as out:
+        with replacing(target) as out:
             written = _write(book, out, form, selection, output)
     typer.echo(f"{written:,} event{'' if written == 1 else 's'} written to {output}", err=True)
-
-
-def _checked(output: Path) -> Path:
-    """Follow links, and refuse what a rename would destroy: a device, a pipe, a folder."""
-    target = Path(os.path.realpath(output))
-    if target.exists() and not target.is_file():
-        raise ConfigurationError(
-            f"--output {output} is no regular file: name one, or redirect standard output"
-        )
-    return target
-
-
-@contextmanager
-def _failing_plainly(output: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(PIPE_CLOSED) from None
-    except OSError as error:
-        place = "standard output" if output is None else output
-        raise ConsentError(
-            f"Cannot write to {place}: {error.strerror}; "
-            "free some space, or name a folder that you may write to"
-        ) from error
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the target's place once the block ends well; mode 0600: personal data."""
-    descriptor, part = tempfile.mkstemp(prefix=".gem-consent-", suffix=".part", dir=target.parent)
-    try:
-        with open(descriptor, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(descriptor)
-        os.replace(part, target)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def _write(
@@ -129,7 +76,7 @@ def _write(
         book.reading() as connection,
         progress("Exporting", lambda: count(connection, selection), is_wanted=is_wanted) as advance,
         # Innermost: the ledger would take an OSError for one of its own.
-        _failing_plainly(output),
+        failing_plainly(output),
     ):
         written = write(connection, out, form, selection, advance)
         out.flush()

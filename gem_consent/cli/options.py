@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["LedgerUrl", "Since", "Until"]
+__all__ = ["LedgerUrl", "Output", "PublicKeys", "Since", "Until"]
 
 LedgerUrl: TypeAlias = Annotated[
     str,
@@ -27,4 +28,18 @@ Since: TypeAlias = Annotated[
 Until: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="DATE", help="Until then: a date's whole day included, an instant itself not."),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write to this file, replaced once all is written, for its owner alone to read. "
+        "Without it: standard output.",
+    ),
+]
+PublicKeys: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--public-key", metavar="KEY", help="A public key that was kept elsewhere; may be repeated."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""``gem-consent verify``: whether a ledger still holds what was written, and what that proves."""
+"""``gem-consent verify``: whether a ledger, or a file that left it, still holds what was written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_consent.cli.options import LedgerUrl
+from gem_consent.cli.options import PublicKeys
 from gem_consent.cli.progress import progress
+from gem_consent.cli.verify_file import verify_file
 from gem_consent.errors import ConfigurationError, ProofError
 
 if TYPE_CHECKING:
@@ -38,13 +39,17 @@ BY_CHECKPOINT = (
 
 
 def verify(
-    ledger: LedgerUrl,
-    public_key: Annotated[
-        list[str] | None,
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="A receipt, checked by itself, without any database.")
+    ] = None,
+    ledger: Annotated[
+        str | None,
         typer.Option(
-            "--public-key", metavar="KEY", help="A public key that was kept elsewhere; may be repeated."
+            envvar="GEM_CONSENT_LEDGER", metavar="URL", help="The ledger to check, where no file is named."
         ),
     ] = None,
+    public_key: PublicKeys = None,
     since_checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -55,8 +60,8 @@ def verify(
 ) -> None:
     """Check that every row, notice and checkpoint is as it was written, and say what that proves.
 
-    It reads, and changes nothing. Exit 0 if all holds, 1 if anything was altered; then the first bad row is
-    named, and what is wrong with it.
+    With --ledger the whole ledger; with a file, what it proves by itself. It reads, and changes nothing. Exit
+    0 if all holds, 1 if anything was altered; then the first bad row is named, and what is wrong with it.
 
     \b
     Examples:
@@ -64,12 +69,33 @@ def verify(
     With GEM_CONSENT_LEDGER set:
       gem-consent verify --public-key gem-consent/UUID+ID+KEY
       gem-consent verify --since-checkpoint checkpoint.txt
+    On a machine that has nothing but this package:
+      gem-consent verify receipt.json --public-key gem-consent/UUID+ID+KEY
     """
+    known = [_key(text) for text in public_key or ()]
+    if file is not None:
+        _require_file_alone(context, since_checkpoint)
+        verify_file(file, known)
+    elif ledger is None:
+        raise ConfigurationError("Nothing to verify: name a file, or the ledger with --ledger URL")
+    else:
+        _verify_ledger(ledger, known, since_checkpoint)
+
+
+def _require_file_alone(context: typer.Context, since_checkpoint: Path | None) -> None:
+    """Refuse a file beside what is a ledger's; GEM_CONSENT_LEDGER in the environment is no such wish."""
+    source = context.get_parameter_source("ledger")
+    if since_checkpoint is not None or (source is not None and source.name == "COMMANDLINE"):
+        raise ConfigurationError(
+            "A file is checked by itself: leave out --ledger and --since-checkpoint, or the file"
+        )
+
+
+def _verify_ledger(ledger: str, known: Sequence[PublicKey], since_checkpoint: Path | None) -> None:
     # Late: SQLAlchemy takes 0.2 s to import, and --help needs none of it.
     from gem_consent.ledger import verification
     from gem_consent.ledger.store import Ledger
 
-    known = [_key(text) for text in public_key or ()]
     since = None if since_checkpoint is None else _read(since_checkpoint)
     with (
         closing(Ledger.open(ledger, must_exist=True, is_suspect=True)) as book,

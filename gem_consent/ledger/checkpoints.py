@@ -28,6 +28,7 @@ __all__ = [
     "INTERVAL",
     "NO_SEAL",
     "Statement",
+    "covering_checkpoint",
     "newest_checkpoint",
     "newest_notice",
     "notice_seal",
@@ -112,6 +113,12 @@ def newest_checkpoint(connection: Connection) -> bytes | None:
     """Give the newest signed checkpoint as it is, unverified, or ``None``."""
     note: str | None = connection.scalar(_NEWEST)
     return None if note is None else note.encode()
+
+
+def covering_checkpoint(connection: Connection, position: int) -> bytes | None:
+    """Give the newest signed checkpoint if it covers a row, unverified, else ``None``."""
+    note = newest_checkpoint(connection)
+    return note if note and parse(note).size > position else None
 
 
 def public_keys(connection: Connection) -> list[str]:

@@ -8,8 +8,19 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-__all__ = ["SALT_BYTES", "Event", "canonical", "commitment", "event_id", "utc_text", "with_previous"]
+__all__ = [
+    "SALT_BYTES",
+    "Event",
+    "canonical",
+    "columns_of",
+    "commitment",
+    "commitment_to",
+    "event_id",
+    "utc_text",
+    "with_previous",
+]
 
 SALT_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,8 +78,8 @@ _NAMES = tuple(field.name for field in fields(Event) if field.name != "mark")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def canonical(event: Event) -> bytes:
-    """Give the bytes that stand for an event: JSON in UTF-8, keys sorted, no white space, no key left out.
+def columns_of(event: Event) -> dict[str, Any]:
+    """Give the columns that stand in an event's canonical form.
 
     ``mark`` alone is there only in a mark: decisions stand as they did before there were marks.
     """
@@ -76,7 +87,12 @@ def canonical(event: Event) -> bytes:
     if event.mark is not None:
         columns["mark"] = event.mark
     columns["purposes"] = dict(event.purposes)
-    return _ENCODER.encode(columns).encode()
+    return columns
+
+
+def canonical(event: Event) -> bytes:
+    """Give the bytes that stand for an event: JSON in UTF-8, keys sorted, no white space, no key left out."""
+    return _ENCODER.encode(columns_of(event)).encode()
 
 
 def commitment(salt: bytes, event: Event) -> bytes:
@@ -84,7 +100,16 @@ def commitment(salt: bytes, event: Event) -> bytes:
 
     Once salt and columns are erased, nobody can find the event again by trying likely ones.
     """
-    return hashlib.sha256(salt + canonical(event)).digest()
+    return commitment_to(salt, columns_of(event))
+
+
+def commitment_to(salt: bytes, columns: Mapping[str, Any]) -> bytes:
+    """Commit to an event's columns as somebody else wrote them down: what differs gives another commitment.
+
+    Raises:
+        ValueError: a text is none that UTF-8 can write.
+    """
+    return hashlib.sha256(salt + _ENCODER.encode(columns).encode()).digest()
 
 
 def event_id(at: datetime) -> str:
