@@ -400,7 +400,9 @@ def get_consent(request: Any) -> Consent:
     """Give what the visitor of this request allows; the response becomes private by it.
 
     Args:
-        request: an ASGI scope, or anything with a ``.scope``, such as a Starlette or FastAPI request.
+        request: an ASGI scope, anything with a ``.scope`` (a Starlette, FastAPI, Django, Quart, Litestar or
+            BlackSheep request), a WSGI environ, or anything with an ``.environ`` (a Flask request); the last
+            two where the WSGI application runs through a2wsgi.
 
     Raises:
         ConfigurationError: the request did not pass through ``ConsentMiddleware``.
@@ -414,14 +416,22 @@ def exchange_of(request: Any) -> Exchange:
     Raises:
         ConfigurationError: the request did not pass through ``ConsentMiddleware``.
     """
-    scope = request if isinstance(request, Mapping) else getattr(request, "scope", None)
-    exchange = scope.get(STATE_KEY) if isinstance(scope, Mapping) else None
+    exchange = _scope_of(request).get(STATE_KEY)
     if not isinstance(exchange, Exchange):
         raise ConfigurationError(
             "this request did not pass through ConsentMiddleware: add it to the application, "
             "outside whatever asks for the consent (websockets pass it by)"
         )
     return exchange
+
+
+def _scope_of(request: Any) -> Mapping[str, Any]:
+    for found in (request, getattr(request, "scope", None), getattr(request, "environ", None)):
+        if isinstance(found, Mapping):
+            # a2wsgi keeps the scope of the request in the environ that it makes
+            inner = found.get("asgi.scope", found)
+            return inner if isinstance(inner, Mapping) else found
+    return {}
 
 
 def _as_sent(value: bytes) -> str:

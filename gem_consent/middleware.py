@@ -150,9 +150,16 @@ class ConsentMiddleware:
         return None
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Open the ledger before the application starts, and close it after it has stopped."""
+        """Open the ledger before the application starts, and close it after it has stopped.
+
+        An application without a lifespan, as Django's, raises at once (ASGI, "Lifespan Protocol"), and the
+        server would tell nobody when it stops: the ledger has a lifespan all the same.
+        """
+        is_heard = False
 
         async def receive_opening() -> Message:
+            nonlocal is_heard
+            is_heard = True
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
@@ -167,7 +174,17 @@ class ConsentMiddleware:
                 await to_thread.run_sync(self.site.recorder.close)
             await send(message)
 
-        await self.app(scope, receive_opening, send_closing)
+        try:
+            await self.app(scope, receive_opening, send_closing)
+        except Exception as error:
+            if is_heard:
+                raise
+            _logger.info("the application has no lifespan of its own, and says so: %s", error)
+        if not is_heard:
+            await receive_opening()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send_closing({"type": "lifespan.shutdown.complete"})
 
     def _warn_of_hidden_https(self, exchange: Exchange) -> None:
         forwarded = exchange.request.get(b"x-forwarded-proto")

@@ -142,16 +142,20 @@ async def call(
     """Send one request as a server does, and check that what comes back is a response by the rules."""
     pieces = [body] if isinstance(body, bytes) else list(body)
     answer = Answer()
+    is_answered = anyio.Event()
 
     async def receive() -> dict[str, Any]:
         if pieces:
             piece = pieces.pop(0)
             return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-        await anyio.sleep_forever()
-        raise AssertionError
+        # servers say so once the response is whole (ASGI, "Disconnect - receive event")
+        await is_answered.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         answer.messages.append(dict(message))
+        if answer.is_complete:
+            is_answered.set()
 
     scope = http_scope(path, method, NAVIGATION | (headers or {}), **changes)
     await app(scope, receive, send)

@@ -115,6 +115,30 @@ def test_lifespan_opens_and_closes(ledger: Path) -> None:
     assert rows(ledger) == []
 
 
+def test_ledger_needs_no_lifespan_of_the_site(ledger: Path) -> None:
+    """The ledger opens and closes in order where the site says at once that it knows no lifespan."""
+    existed = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        existed.append(ledger.exists())
+        raise ValueError("http only")
+
+    said = anyio.run(lifespan, wrap(app, ledger))
+    assert (existed, ledger.exists()) == ([False], True)
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_failing_start_of_site_is_told(ledger: Path) -> None:
+    """A site that fails while it starts fails as it would without the middleware."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise ValueError("no database")
+
+    with pytest.raises(ValueError, match="no database"):
+        anyio.run(lifespan, wrap(app, ledger))
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_lifespan_runs_on_both_loops(ledger: Path, backend: str) -> None:
     """asyncio and trio alike."""

@@ -1,0 +1,107 @@
+"""Plays the server for an application of any framework: its lifespan, then one request after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from asgi import Answer, App, call
+
+__all__ = ["Browser", "Browsers", "started"]
+
+Browsers = Callable[..., "Browser"]
+"""Makes browsers that know nothing yet; takes what their requests' scopes have of their own."""
+
+PATIENCE_SECONDS = 10
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[None]:
+    """Start an application, and stop it at the end of the block; one without a lifespan is left alone."""
+    to_app, from_server = anyio.create_memory_object_stream[dict[str, Any]](2)
+    to_server, from_app = anyio.create_memory_object_stream[dict[str, Any]](2)
+
+    async def serve() -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        with to_server, from_server:
+            try:
+                await app(scope, from_server.receive, to_server.send)
+            except ValueError as error:
+                if "Django can only handle" not in str(error):
+                    raise
+
+    async with anyio.create_task_group() as tasks:
+        with to_app, from_app:
+            await to_app.send({"type": "lifespan.startup"})
+            tasks.start_soon(serve)
+            try:
+                answer = await from_app.receive()
+                assert answer["type"] == "lifespan.startup.complete", answer
+                has_lifespan = True
+            except anyio.EndOfStream:
+                has_lifespan = False
+            yield
+            if has_lifespan:
+                await to_app.send({"type": "lifespan.shutdown"})
+                assert (await from_app.receive())["type"] == "lifespan.shutdown.complete"
+
+
+@contextmanager
+def started(app: App, backend: str = "asyncio") -> Iterator[Browsers]:
+    """Run an application in a loop of its own while the block lasts; give what makes browsers."""
+    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(running(app)):
+        yield lambda **scope: Browser(app, portal, scope)
+
+
+@dataclass
+class Browser:
+    """A browser as far as cookies go."""
+
+    app: App
+    portal: BlockingPortal
+    scope: dict[str, Any] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None, **more: Any
+    ) -> Answer:
+        """Send one request."""
+        pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        given = ({"cookie": pairs} if pairs else {}) | (headers or {})
+
+        async def main() -> Answer:
+            with anyio.fail_after(PATIENCE_SECONDS):
+                return await call(_forgiving(self.app), path, method, given, **(self.scope | more))
+            raise AssertionError
+
+        answer = self.portal.call(main)
+        for name in answer.deleted:
+            self.cookies.pop(name, None)
+        for name, value in answer.cookies.items():
+            self.cookies[name] = value.partition(";")[0]
+        return answer
+
+    def decide(self, decision: str, path: str = "/privacy-choices") -> Answer:
+        """Send a decision on the present notice, as the script does."""
+        notice = self.ask(f"{path}/state").json["notice"]
+        body = json.dumps({"decision": decision, "notice": notice}).encode()
+        headers = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
+        return self.ask(path, "POST", headers, body=body)
+
+
+def _forgiving(app: App) -> App:
+    """Take an error that was raised on purpose: some frameworks answer it, and raise it all the same."""
+
+    async def forgiving(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except RuntimeError as error:
+            if str(error) != "broken on purpose":
+                raise
+
+    return forgiving
