@@ -11,12 +11,13 @@ from sqlalchemy import Connection, select
 from gem_consent.csp import hash_source
 from gem_consent.errors import LedgerError
 from gem_consent.fields import is_email, is_web_url
-from gem_consent.ledger.checkpoints import Statement, covering_checkpoint, origin_of, public_keys
+from gem_consent.ledger.checkpoints import covering_checkpoint, origin_of, public_keys
 from gem_consent.ledger.rows import event_from
 from gem_consent.ledger.schema import events, ledger, notices
 from gem_consent.ledger.tiles import tile_reader
 from gem_consent.proof.checkpoint import PublicKey, parse, verify_signers
 from gem_consent.proof.receipt import Proof, receipt_of
+from gem_consent.proof.statement import Statement
 from gem_consent.proof.tree import inclusion_proof
 from gem_consent.rendering import environment_of
 from gem_consent.scripts import proof_style

@@ -310,6 +310,7 @@ def environment_of(translation: Translation) -> Environment:
         day=translation.day,
         moment=translation.moment,
         iso=_iso,
+        number=_number,
     )
     return environment
 
@@ -366,6 +367,11 @@ def _own_policy(scripts: Sequence[str]) -> str:
         f"default-src 'none'; style-src 'self'; script-src {allowed}; img-src 'self'; form-action 'self'; "
         "frame-ancestors 'self'; base-uri 'none'"
     )
+
+
+def _number(value: int) -> str:
+    """Group digits by a narrow space that does not break, as ISO 80000-1 has it, in every language."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _iso(seconds: int) -> str:

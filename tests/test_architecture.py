@@ -28,7 +28,7 @@ FLOORS: list[list[str]] = [
         "set_cookie",
     ],
     ["declaration", "ledger", "policy_file", "recorder", "rendering", "scripts", "site", "translation"],
-    ["endpoints", "exchange", "receipt", "receipt_pages", "well_known"],
+    ["endpoints", "evidence", "evidence_cover", "exchange", "receipt", "receipt_pages", "well_known"],
     ["middleware", "templating"],
     ["cli", "demo"],
 ]
@@ -50,6 +50,7 @@ NEIGHBOURS = {
     ("endpoints", "exchange"),
     ("well_known", "exchange"),
     ("endpoints", "receipt_pages"),
+    ("evidence", "evidence_cover"),
     ("receipt_pages", "exchange"),
     ("receipt_pages", "receipt"),
     ("cli", "demo"),

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from gem_consent.cli.checkpoint import checkpoint
 from gem_consent.cli.demo import demo
+from gem_consent.cli.evidence import evidence
 from gem_consent.cli.export import export
 from gem_consent.cli.notice import notice
 from gem_consent.cli.public_key import public_key
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.command()(checkpoint)
 app.command()(demo)
+app.command()(evidence)
 app.command()(export)
 app.command()(notice)
 app.command()(public_key)

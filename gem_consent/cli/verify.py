@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gem_consent.ledger.verification import Report
     from gem_consent.proof.checkpoint import PublicKey
 
-__all__ = ["verify"]
+__all__ = ["sentences", "verify"]
 
 ALONE = (
     "What this proves: the ledger is consistent with itself, keys not vouched for. Whoever may write the "
@@ -103,7 +103,7 @@ def _verify_ledger(ledger: str, known: Sequence[PublicKey], since_checkpoint: Pa
         progress("Verifying", lambda: verification.count(connection)) as advance,
     ):
         report = verification.verify(connection, known=known, since=since, advance=advance)
-    for sentence in _sentences(report, known, since):
+    for sentence in sentences(report, known, since):
         typer.echo(sentence)
     if not report.holds:
         raise typer.Exit(1)
@@ -128,7 +128,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _sentences(report: Report, known: Sequence[PublicKey], since: bytes | None) -> Iterator[str]:
+def sentences(report: Report, known: Sequence[PublicKey], since: bytes | None) -> Iterator[str]:
+    """Word what a verification found, by which keys and checkpoint, and what that proves."""
     yield f"The ledger {report.origin} has {_many(report.size, 'row')} in its tree."
     yield from _read_rows(report)
     if not report.holds:

@@ -6,12 +6,9 @@ time, the size of the checkpoint before, and the number of notices with the seal
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +19,7 @@ from gem_consent.ledger.schema import checkpoints, keys, notices
 from gem_consent.ledger.tiles import tile_reader
 from gem_consent.proof.checkpoint import Checkpoint, SigningKey, parse, sign
 from gem_consent.proof.event import utc_text
+from gem_consent.proof.statement import Statement
 from gem_consent.proof.tree import Frontier, root_of
 
 __all__ = [
@@ -45,48 +43,8 @@ NO_SEAL = bytes(32)
 
 _SEALED = ("digest", "fingerprint", "language", "library", "stored")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-_STATEMENT = re.compile(r"time (\S+)\nprevious (0|[1-9]\d{0,18})\nnotices (0|[1-9]\d{0,18}) (\S+)")
 _NEWEST = select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
 _LAST_NOTICE = select(notices.c.number, notices.c.seal).order_by(notices.c.number.desc()).limit(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a checkpoint says beside its tree.
-
-    Args:
-        time: when it was signed, as ``utc_text`` writes it.
-        previous: the size of the checkpoint before, 0 for the first.
-        notices: how many notices the ledger held.
-        seal: the seal of the last one, 32 bytes.
-    """
-
-    time: str
-    previous: int
-    notices: int
-    seal: bytes
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The checkpoint's extension lines."""
-        seal = base64.b64encode(self.seal).decode()
-        return f"time {self.time}", f"previous {self.previous}", f"notices {self.notices} {seal}"
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Statement:
-        """Read a checkpoint's extension lines, in the one spelling in which they are written.
-
-        Raises:
-            ProofError: they are other than this library writes.
-        """
-        found = _STATEMENT.fullmatch("\n".join(checkpoint.extensions))
-        try:
-            if found is None:
-                raise ValueError("no statement")
-            seal = base64.b64decode(found[4], validate=True)
-        except ValueError as error:
-            raise ProofError("The checkpoint does not say when it was signed and after what") from error
-        return cls(found[1], int(found[2]), int(found[3]), seal)
 
 
 def origin_of(uuid: str) -> str:

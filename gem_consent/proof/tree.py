@@ -25,10 +25,12 @@ __all__ = [
     "TileHash",
     "consistency_proof",
     "frontier_of",
+    "heights_between",
     "inclusion_proof",
     "leaf_hash",
     "node_hash",
     "root_of",
+    "subtrees_between",
     "verify_consistency",
     "verify_inclusion",
 ]
@@ -138,6 +140,24 @@ class Frontier:
             size += 1
         return Frontier(size, tuple(roots)), finished
 
+    def join(self, height: int, root: bytes) -> Frontier:
+        """Give the frontier with a whole perfect subtree more, of which only the root is known.
+
+        Args:
+            height: the subtree has ``2 ** height`` leaves.
+            root: its root, 32 bytes.
+
+        Raises:
+            ValueError: no perfect subtree of that height can begin at this size.
+        """
+        if not 0 <= height < MAX_SIZE.bit_length() or self.size & ((1 << height) - 1):
+            raise ValueError(f"No perfect subtree of height {height} begins at leaf {self.size}")
+        node, carry, roots = root, self.size >> height, list(self.roots)
+        while carry & 1:
+            node = node_hash(roots.pop(), node)
+            carry >>= 1
+        return Frontier(self.size + (1 << height), (*roots, node))
+
     @property
     def root(self) -> bytes:
         """The root of the whole tree, 32 bytes (RFC 9162, section 2.1.1)."""
@@ -205,6 +225,36 @@ def inclusion_proof(index: int, size: int, read: ReadTile) -> list[bytes]:
             siblings.append((start, middle))
             start = middle
     return _roots(siblings, size, read)
+
+
+def heights_between(start: int, end: int) -> Iterator[int]:
+    """Give the heights of the perfect subtrees that lie side by side between two leaves, in order.
+
+    Each is as tall as its place in the tree and the leaves that are left allow: so the frontier can ``join``
+    them one after the other.
+
+    Example:
+        >>> list(heights_between(3, 9)), list(heights_between(0, 5))
+        ([0, 2, 0], [2, 0])
+    """
+    while start < end:
+        widest = (end - start).bit_length() - 1
+        height = min(widest, (start & -start).bit_length() - 1) if start else widest
+        yield height
+        start += 1 << height
+
+
+def subtrees_between(start: int, end: int, size: int, read: ReadTile) -> list[bytes]:
+    """Give the roots of the subtrees that ``heights_between`` names, from the tiles of a tree of this size.
+
+    Raises:
+        ProofError: the reader gave other than what it was asked for.
+    """
+    tiles, roots = _Tiles(size, read), []
+    for height in heights_between(start, end):
+        roots.append(tiles.subtree(start, height))
+        start += 1 << height
+    return roots
 
 
 def consistency_proof(first: int, second: int, read: ReadTile) -> list[bytes]:
