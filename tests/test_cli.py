@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from ledgers import fill, make_event, make_notice, url_of
+from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from gem_consent.cli.app import app
@@ -110,7 +111,7 @@ def test_export_writes_a_private_file(url: str, tmp_path: Path) -> None:
     target = tmp_path / "consent.csv"
     result = run("export", "--ledger", url, "--format", "csv", "--output", str(target))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == f"3 events written to {target}\n"
+    assert result.stderr == f"3 events written to {target}, up to position 2\n"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert target.read_bytes().count(b"\r\n") == 4
 
@@ -120,7 +121,47 @@ def test_export_names_one_event(url: str, tmp_path: Path) -> None:
     target = tmp_path / "one.jsonl"
     options = ("--subject", "visitor-0", "--output", str(target))
     result = run("export", "--ledger", url, "--format", "jsonl", *options)
-    assert result.stderr == f"1 event written to {target}\n"
+    assert result.stderr == f"1 event written to {target}, up to position 0\n"
+
+
+def test_export_goes_on_after_a_position(url: str, tmp_path: Path) -> None:
+    """Named the last position, an export holds what follows; where nothing does, it says no position."""
+    result = run("export", "--ledger", url, "--format", "jsonl", "--after", "0")
+    assert [json.loads(line)["position"] for line in result.stdout.splitlines()] == [1, 2]
+    target = tmp_path / "rest.jsonl"
+    result = run("export", "--ledger", url, "--format", "jsonl", "--after", "2", "--output", str(target))
+    assert (result.stderr, target.read_bytes()) == (f"0 events written to {target}\n", b"")
+
+
+def test_export_refuses_impossible_positions(url: str) -> None:
+    """No row comes before the first."""
+    result = run("export", "--ledger", url, "--after", "-1")
+    assert_one_line(result, 2, "--after -1 is no position: they begin with 0")
+
+
+def test_export_writes_parquet(url: str, tmp_path: Path) -> None:
+    """A file holds the rows as typed columns, and so does a pipe."""
+    target = tmp_path / "consent.parquet"
+    assert run("export", "--ledger", url, "--format", "parquet", "--output", str(target)).exit_code == 0
+    piped = started("export", "--ledger", url, "--format", "parquet")
+    assert (piped.stderr, piped.stdout) == (b"", target.read_bytes())
+    assert parquet.read_table(target)["state"].to_pylist() == ["given", "given", "refused"]
+
+
+def test_export_spares_the_terminal(url: str) -> None:
+    """Parquet is not poured onto a screen."""
+    code, shown = on_terminal("export", "--ledger", url, "--format", "parquet")
+    assert (code, shown.strip()) == (
+        2,
+        "gem-consent: A terminal cannot show Parquet: name a file with --output, or use a pipe",
+    )
+
+
+def test_export_names_what_parquet_needs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow the command says how to have it, before it opens anything."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    result = run("export", "--ledger", "sqlite:///nowhere.db", "--format", "parquet")
+    assert_one_line(result, 2, 'pip install "gem-consent[parquet]"')
 
 
 def test_export_replaces_whole_files(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +253,7 @@ def test_bar_shows_on_terminal(url: str, tmp_path: Path) -> None:
     code, shown = on_terminal("export", "--ledger", url, "--format", "csv", "--output", str(target))
     assert code == 0
     assert "Exporting" in shown
-    assert shown.rstrip().endswith(f"3 events written to {target}")
+    assert shown.rstrip().endswith(f"3 events written to {target}, up to position 2")
 
 
 def test_bar_shows_beside_redirection(url: str, tmp_path: Path) -> None:
@@ -233,7 +274,7 @@ def test_bar_spares_rows_on_terminal(url: str) -> None:
 def test_bar_stays_out_of_pipes(url: str, tmp_path: Path) -> None:
     """Where standard error is no terminal, as in CI, it holds one plain line; rows in a pipe have no bar."""
     done = started("export", "--ledger", url, "--format", "csv", "--output", str(tmp_path / "consent.csv"))
-    assert done.stderr.decode() == f"3 events written to {tmp_path / 'consent.csv'}\n"
+    assert done.stderr.decode() == f"3 events written to {tmp_path / 'consent.csv'}, up to position 2\n"
     _, shown = on_terminal("export", "--ledger", url, "--format", "csv", stdout=subprocess.DEVNULL)
     assert shown == ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -20,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from ledgers import make_event, url_of
 from uvicorn.main import main as uvicorn_command
 from walks import ROOT, SECRET, run, serving, states, walk
 
@@ -27,6 +29,7 @@ import gem_consent
 from gem_consent import errors
 from gem_consent.cli.app import app
 from gem_consent.ledger.export import AFTER, BEFORE
+from gem_consent.ledger.store import Append, Ledger
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "getting-started.md"
@@ -366,6 +369,20 @@ def test_guide_makes_a_secret(folder: Path) -> None:
     line = next(line for line in GUIDE_LINES if line.startswith("export "))
     answer = run("sh", "-c", f'{line}\nprintf %s "$CONSENT_SECRET"', folder=folder)
     assert len(answer.stdout) >= 32
+
+
+def test_copy_keeps_up(tmp_path: Path) -> None:
+    """The job of the page for operators adds each row once, however often it runs."""
+    (job,) = [block for block in ALL if block.kind == "bash" and "--after" in block.text]
+    url = url_of(tmp_path / "consent.db")
+    with contextlib.closing(Ledger.open(url)) as book:
+        book.append([Append(make_event())])
+        export = ("gem-consent", "export", "--ledger", url, "--format", "jsonl")
+        (tmp_path / "choices.jsonl").write_text(run(*export, folder=tmp_path).stdout, "utf-8")
+        for added in (2, 0, 1):
+            book.append([Append(make_event()) for _ in range(added)])
+            assert run("sh", "-c", job.text, folder=tmp_path, GEM_CONSENT_LEDGER=url).returncode == 0
+    assert (tmp_path / "choices.jsonl").read_text("utf-8") == run(*export, folder=tmp_path).stdout
 
 
 def test_backups_can_be_read(folder: Path) -> None:

@@ -14,25 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exports import DANGEROUS, UNDO, csv_rows, exported, jsonl_rows, raw, words
 from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import make_event, url_of
-from sqlalchemy import Connection, create_engine, insert, update
+from sqlalchemy import update
 
 from gem_consent.errors import ConfigurationError, LedgerError
-from gem_consent.ledger.export import Format, Selection, columns, count, neutral, write
-from gem_consent.ledger.schema import events, metadata, purposes
+from gem_consent.ledger.export import Format, Selection, columns, count, last_position, neutral, write
+from gem_consent.ledger.schema import events, purposes
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.proof.event import utc_text
 
 NAMES = [column.name for column in events.columns if column.name not in {"commitment", "leaf", "salt"}]
 EVERYTHING = Selection()
-DANGEROUS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-UNDO = re.compile(f"(?:^|(?<=[;,\t\r\n]))'(?='*[{re.escape(DANGEROUS)}])")
-
-words = st.text(st.sampled_from("ab =+-@\t\r\n;,'\"\\\uff1d\u202e\u2028é\0|"), max_size=8) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=5
-)
 
 
 @pytest.fixture
@@ -41,31 +36,14 @@ def book(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def exported(connection: Connection, form: Format, selection: Selection = EVERYTHING) -> str:
-    out = io.BytesIO()
-    write(connection, out, form, selection)
-    return out.getvalue().decode()
-
-
 def csv_of(book: Ledger, selection: Selection = EVERYTHING) -> list[dict[str, str]]:
     with book.reading() as connection:
-        return list(csv.DictReader(io.StringIO(exported(connection, "csv", selection), newline="")))
+        return csv_rows(exported(connection, "csv", selection))
 
 
 def jsonl_of(book: Ledger, selection: Selection = EVERYTHING) -> list[dict[str, Any]]:
     with book.reading() as connection:
-        return [json.loads(line) for line in exported(connection, "jsonl", selection).splitlines()]
-
-
-def raw(rows: list[dict[str, Any]]) -> Connection:
-    """Give a database in memory with rows that no ledger would write."""
-    connection = create_engine("sqlite://").connect()
-    metadata.create_all(connection)
-    connection.execute(insert(purposes), [{"id": "analytics", "since": 0}])
-    for position, row in enumerate(rows):
-        values = {"position": position, "commitment": b"c", "leaf": b"l", "purposes": '{"analytics":true}'}
-        connection.execute(insert(events), values | row)
-    return connection
+        return jsonl_rows(exported(connection, "jsonl", selection))
 
 
 def test_columns_follow_the_design(book: Ledger) -> None:
@@ -211,6 +189,7 @@ def test_selection_picks_its_rows(book: Ledger, bounds: dict[str, Any], found: l
     assert [row["position"] for row in jsonl_of(book, selection)] == found
     with book.reading() as connection:
         assert count(connection, selection) == len(found)
+        assert last_position(connection, selection) == (found[-1] if found else None)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +205,19 @@ def test_backward_periods_are_refused() -> None:
     """A period that ends before it starts is a mistake, not an empty export."""
     with pytest.raises(ConfigurationError, match="--since 2026-02-01 is not before --until 2026-01-01"):
         Selection.parse(since="2026-02-01", until="2026-01-01")
+
+
+@pytest.mark.parametrize("after", [-1, 2**63])
+def test_impossible_positions_are_refused(after: int) -> None:
+    """A position before the first, or beyond what a database counts, is a mistake."""
+    with pytest.raises(ConfigurationError, match=f"--after {after} is no position"):
+        Selection.parse(after=after)
+
+
+def test_messages_name_what_was_asked() -> None:
+    """Where no option of a command was given, the message names none."""
+    with pytest.raises(ConfigurationError, match=r"^until '' is no date"):
+        Selection.parse(until="", prefix="")
 
 
 def test_early_years_sort_right() -> None:
