@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import anyio
 
 from gem_consent.errors import LedgerUnavailable
+from gem_consent.ledger.database import ledger_url
 from gem_consent.ledger.rows import EventRejected
-from gem_consent.ledger.sqlite import ledger_url
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.ledger.writer import EXIT_SECONDS, Job, Post, Writer
 from gem_consent.proof.event import Event

@@ -325,7 +325,7 @@ def written(book: Ledger, folder: Path, position: int, *options: str) -> Path:
     """Write a row's receipt to a file by the command."""
     id_ = receipt_at(book, position)["receipt_id"]
     target = folder / "receipt"
-    result = run("receipt", id_, "--ledger", url_of(book.path), "--output", str(target), *options)
+    result = run("receipt", id_, "--ledger", url_of(Path(book.name)), "--output", str(target), *options)
     assert result.exit_code == 0, result.stderr
     return target
 
@@ -375,7 +375,7 @@ def test_altered_receipt_fails_verify(book: Ledger, tmp_path: Path) -> None:
 
 def test_unknown_event_is_one_line(book: Ledger) -> None:
     """An id that the ledger does not have is one line with the remedy."""
-    result = run("receipt", "nobody", "--ledger", url_of(book.path))
+    result = run("receipt", "nobody", "--ledger", url_of(Path(book.name)))
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "no event 'nobody'" in result.stderr
 

@@ -25,8 +25,10 @@ from ledgers import START, check, make_event, make_notice, url_of
 from sqlalchemy import event as sqlalchemy_event
 
 from gem_consent.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from gem_consent.ledger import sqlite
+from gem_consent.ledger import sqlite, turn
+from gem_consent.ledger.database import ledger_url
 from gem_consent.ledger.rows import EventRejected
+from gem_consent.ledger.schema import SCHEMA_VERSION
 from gem_consent.ledger.store import KEY_LIFETIME, Append, Ledger
 from gem_consent.proof.event import Event, with_previous
 
@@ -106,7 +108,7 @@ def test_second_opening_finds_the_first(ledger: Ledger, path: Path) -> None:
 def test_relative_url_is_made_absolute(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative URL names a file in the present folder, for good."""
     monkeypatch.chdir(path.parent)
-    url = sqlite.ledger_url("sqlite:///consent.db")
+    url = ledger_url("sqlite:///consent.db")
     monkeypatch.chdir("/")
     Ledger.open(url).close()
     check(path)
@@ -198,8 +200,9 @@ def test_system_refusals_name_remedy(
 
 def test_newer_schema_is_refused(ledger: Ledger, path: Path) -> None:
     """A ledger of a later release is refused, naming both versions."""
-    change(path, "UPDATE ledger SET schema_version = 2")
-    with pytest.raises(LedgerError, match="has version 2, and this release of gem_consent knows 1"):
+    change(path, "UPDATE ledger SET schema_version = schema_version + 1")
+    newer = SCHEMA_VERSION + 1
+    with pytest.raises(LedgerError, match=f"has version {newer}, and this .* knows {SCHEMA_VERSION} at most"):
         Ledger.open(url_of(path))
 
 
@@ -576,17 +579,23 @@ def test_processes_share_one_ledger(path: Path) -> None:
     assert {event.subject for event in events} == {f"{n}-{k}" for n in range(4) for k in range(5)}
 
 
+def turn_of(ledger: Ledger) -> turn.Turn:
+    """Give the queue that a ledger's file is written in turn by."""
+    assert isinstance(ledger._database, sqlite.SqliteDatabase)
+    return ledger._database._turn
+
+
 def test_stuck_process_stops_nobody(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that keeps the turn for ever delays a write, and does not prevent it."""
-    monkeypatch.setattr(sqlite.Turn.taken, "__defaults__", (0.01,), raising=False)
-    turn = ledger._turn
+    monkeypatch.setattr(turn.Turn.taken, "__defaults__", (0.01,), raising=False)
+    own = turn_of(ledger)
     with path.with_name("consent.db-lock").open("rb") as stuck:
         fcntl.flock(stuck, fcntl.LOCK_EX)
-        with turn.taken(0.01):
+        with own.taken(0.01):
             pass
-        with turn.taken(0.01):
+        with own.taken(0.01):
             ledger.append([Append(make_event())])
-    late = turn._late
+    late = own._late
     assert late is not None
     late.join(10)
     with path.with_name("consent.db-lock").open("rb") as other:
@@ -598,14 +607,14 @@ def test_turn_comes_when_freed(ledger: Ledger, path: Path) -> None:
     """A writer that waits for its turn gets it as soon as the other lets go."""
     with path.with_name("consent.db-lock").open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        descriptor = ledger._turn._open()
+        descriptor = turn_of(ledger)._open()
         ready: list[int | None] = []
-        thread = threading.Thread(target=lambda: ready.append(ledger._turn._queue(descriptor, 30)))
+        thread = threading.Thread(target=lambda: ready.append(turn_of(ledger)._queue(descriptor, 30)))
         thread.start()
         fcntl.flock(other, fcntl.LOCK_UN)
         thread.join(30)
     assert ready == [descriptor]
-    sqlite._release(descriptor)
+    turn._release(descriptor)
 
 
 def test_commitments_hide_their_events(ledger: Ledger, path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
 
@@ -14,7 +14,12 @@ from gem_consent.ledger.schema import events, purposes
 from gem_consent.proof.event import Event
 from gem_consent.proof.mark import MAX_MARK_CHARACTERS
 
-__all__ = ["EventRejected", "event_from", "fitted", "row_from"]
+__all__ = ["EventRejected", "event_from", "fitted", "row_from", "slices"]
+
+_VARIABLES = 500
+"""How many values one IN list may hold: SQLite before 3.32 takes 999 variables a statement."""
+
+_T = TypeVar("_T")
 
 _COLUMNS = tuple(field.name for field in fields(Event))
 _LIMITS: Mapping[str, int] = {
@@ -83,6 +88,12 @@ def event_from(row: RowMapping) -> Event:
     columns = {name: row[name] for name in _COLUMNS}
     columns["purposes"] = json.loads(columns["purposes"])
     return Event(**columns)
+
+
+def slices(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Give values in parts that fit one statement's IN list."""
+    for at in range(0, len(values), _VARIABLES):
+        yield values[at : at + _VARIABLES]
 
 
 def _cut(name: str, value: object) -> str | None:

@@ -1,8 +1,13 @@
-"""The tables of a ledger, in SQLAlchemy Core; what they mean is the business of ``store.py``."""
+"""The tables of a ledger, in SQLAlchemy Core; what they mean is the business of ``store.py``.
+
+What is changed here needs a migration: see ``docs/design/migrations.md``.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table
+
+from gem_consent.ledger.columns import text
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -17,7 +22,7 @@ __all__ = [
     "tiles",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -25,7 +30,7 @@ ledger = Table(
     "ledger",
     metadata,
     Column("one", Integer, primary_key=True, autoincrement=False),
-    Column("uuid", String(36), nullable=False),
+    Column("uuid", text(36), nullable=False),
     Column("schema_version", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
@@ -39,26 +44,26 @@ events = Table(
     Column("commitment", LargeBinary(32), nullable=False),
     Column("leaf", LargeBinary(32), nullable=False),
     Column("salt", LargeBinary(16)),
-    Column("id", String(36), unique=True),
-    Column("time", String(24)),
-    Column("subject", String(64)),
-    Column("site", String(255)),
-    Column("state", String(16)),
-    Column("action", String(16)),
-    Column("surface", String(32)),
-    Column("purposes", Text),
-    Column("notice", String(64)),
-    Column("fingerprint", String(64)),
-    Column("policy_version", String(255)),
-    Column("language", String(35)),
-    Column("expires", String(24)),
-    Column("previous", String(36)),
-    Column("library", String(64)),
-    Column("browser", String(64)),
-    Column("system", String(64)),
-    Column("device", String(16)),
-    Column("network", String(64)),
-    Column("mark", Text),
+    Column("id", text(36), unique=True),
+    Column("time", text(24)),
+    Column("subject", text(64)),
+    Column("site", text(255)),
+    Column("state", text(16)),
+    Column("action", text(16)),
+    Column("surface", text(32)),
+    Column("purposes", text()),
+    Column("notice", text(64)),
+    Column("fingerprint", text(64)),
+    Column("policy_version", text(255)),
+    Column("language", text(35)),
+    Column("expires", text(24)),
+    Column("previous", text(36)),
+    Column("library", text(64)),
+    Column("browser", text(64)),
+    Column("system", text(64)),
+    Column("device", text(16)),
+    Column("network", text(64)),
+    Column("mark", text()),
     Index("events_by_subject", "subject", "position"),
     Index("events_by_time", "time"),
 )
@@ -67,11 +72,11 @@ events = Table(
 notices = Table(
     "notices",
     metadata,
-    Column("digest", String(64), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("language", String(35), nullable=False),
-    Column("library", String(64), nullable=False),
-    Column("stored", String(24), nullable=False),
+    Column("digest", text(64), primary_key=True),
+    Column("fingerprint", text(64), nullable=False),
+    Column("language", text(35), nullable=False),
+    Column("library", text(64), nullable=False),
+    Column("stored", text(24), nullable=False),
     Column("html", LargeBinary, nullable=False),
     Column("number", BigInteger, nullable=False, unique=True),
     Column("seal", LargeBinary(32), nullable=False),
@@ -94,15 +99,15 @@ checkpoints = Table(
     "checkpoints",
     metadata,
     Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("note", Text, nullable=False),
-    Column("time", String(24), nullable=False),
+    Column("note", text(), nullable=False),
+    Column("time", text(24), nullable=False),
 )
 """Every checkpoint that was signed, one a tree size; its time is in the note too, and signed there."""
 
 keys = Table(
     "keys",
     metadata,
-    Column("key", String(255), primary_key=True),
+    Column("key", text(255), primary_key=True),
     Column("since", BigInteger, nullable=False),
 )
 """The public keys that ever signed, and the size of the first checkpoint that each of them signed."""
@@ -110,7 +115,7 @@ keys = Table(
 purposes = Table(
     "purposes",
     metadata,
-    Column("id", String(32), primary_key=True),
+    Column("id", text(32), primary_key=True),
     Column("since", BigInteger, nullable=False),
 )
 """The purposes that events speak of, and the position of the first: the export's columns, without a scan."""
@@ -118,9 +123,9 @@ purposes = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("key", String(64), primary_key=True),
-    Column("event", String(36), nullable=False),
-    Column("time", String(24), nullable=False),
+    Column("key", text(64), primary_key=True),
+    Column("event", text(36), nullable=False),
+    Column("time", text(24), nullable=False),
     Index("requests_by_time", "time"),
 )
 """The keys of recent requests, so that one sent twice writes one event; emptied after ten minutes."""

@@ -1,4 +1,4 @@
-"""The ledger on disk: appends events in one transaction, keeps notices, gives both back.
+"""The ledger: appends events in one transaction, keeps notices, gives both back.
 
 It owns positions, the tree's growth and each subject's chain. It never changes or removes what is stored, and
 never decides what an event says.
@@ -6,58 +6,48 @@ never decides what an event says.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from os import stat_result
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, insert, select, update
 
 from gem_consent.errors import LedgerError, LedgerUnavailable
-from gem_consent.ledger.checkpoints import newest_notice, notice_seal, origin_of, sign_next
-from gem_consent.ledger.rows import event_from, fitted, row_from
-from gem_consent.ledger.schema import SCHEMA_VERSION, events, ledger, metadata, notices, purposes, requests
-from gem_consent.ledger.sqlite import Turn, connect, create_file, ledger_path, translated
+from gem_consent.ledger.checkpoints import origin_of, sign_next
+from gem_consent.ledger.database import Database, database_of
+from gem_consent.ledger.notices import (
+    add_notices,
+    find_notice,
+    has_notice,
+    missing_notices,
+    notice_row,
+    stored_notices,
+)
+from gem_consent.ledger.opening import disagreement, prepare
+from gem_consent.ledger.requests import KEY_LIFETIME, key_digest, remember, remembered
+from gem_consent.ledger.rows import event_from, fitted, row_from, slices
+from gem_consent.ledger.schema import events, ledger, purposes
 from gem_consent.ledger.tiles import add_to_tiles
 from gem_consent.proof.event import SALT_BYTES, Event, commitment, utc_text, with_previous
 from gem_consent.proof.notice import Notice
-from gem_consent.proof.tree import EMPTY, Frontier, TileHash, leaf_hash
+from gem_consent.proof.tree import Frontier, TileHash, leaf_hash
 
 __all__ = ["KEY_LIFETIME", "Append", "Ledger"]
 
-KEY_LIFETIME = timedelta(minutes=10)
-"""How long a request's key gives back the event that it made."""
-
-_VARIABLES = 500
-"""How many values one IN list may hold: SQLite before 3.32 takes 999 variables a statement."""
-
 # Statements are built once: building one costs as much as running it.
 _IDS: BindParameter[str] = bindparam("ids", expanding=True)
-_KEYS: BindParameter[str] = bindparam("keys", expanding=True)
 _SUBJECTS: BindParameter[str] = bindparam("subjects", expanding=True)
-_CUTOFF: BindParameter[str] = bindparam("cutoff")
-_TREE = select(ledger.c.size, ledger.c.frontier)
+# The row is locked until the transaction ends, which keeps writers apart; SQLite keeps them apart itself.
+_LOCK = select(ledger.c.uuid, ledger.c.size, ledger.c.frontier).with_for_update()
 _GROW = update(ledger).where(ledger.c.size == bindparam("before"))
 _BY_ID = select(events).where(events.c.id.in_(_IDS))
-_BY_KEY = (
-    select(requests.c.key, events)
-    .join(events, events.c.id == requests.c.event)
-    .where(requests.c.key.in_(_KEYS), requests.c.time > _CUTOFF)
-)
-_FORGET = delete(requests).where(or_(requests.c.time <= _CUTOFF, requests.c.key.in_(_KEYS)))
 _NEWEST = (
     select(func.max(events.c.position)).where(events.c.subject.in_(_SUBJECTS)).group_by(events.c.subject)
 )
 _LATEST = select(events.c.subject, events.c.id).where(events.c.position.in_(_NEWEST))
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +83,13 @@ class Ledger:
         >>> folder.cleanup()
     """
 
-    def __init__(self, path: Path, connection: Connection, clock: Callable[[], datetime]) -> None:
-        self.path = path
+    def __init__(self, database: Database, connection: Connection, clock: Callable[[], datetime]) -> None:
+        self.name = database.name
         self.uuid = ""
+        self._database = database
         self._connection = connection
         self._clock = clock
-        self._turn = Turn(path)
-        self._identity = _identity(path.stat())
+        self._tree = Frontier()
         self._known_purposes: set[str] = set()
 
     @classmethod
@@ -113,6 +103,8 @@ class Ledger:
     ) -> Ledger:
         """Open the ledger at a URL, made first where there is none; two processes may do so at once.
 
+        One of an older release is brought to this one's version, which needs the right to change tables.
+
         Args:
             url: ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
             must_exist: refuse where there is none, and create nothing.
@@ -122,76 +114,30 @@ class Ledger:
         Raises:
             ConfigurationError: the URL is of another kind, or in memory.
             LedgerUnavailable: the database is locked, the disk full or not answering.
-            LedgerError: there is no ledger, no right to it, a newer version's, or another file in its place.
+            LedgerError: there is no ledger, no right to it, a newer version's, or something else there.
         """
-        path = ledger_path(url)
-        if must_exist and not path.is_file():
-            raise LedgerError(f"There is no ledger at {path}: check the URL and the present folder")
-        if not must_exist:
-            create_file(path)
-        with translated(path):
-            book = cls(path, connect(path), clock)
-            try:
-                book._prepare(must_exist, is_suspect)
-            except BaseException:
-                book.close()
-                raise
+        database = database_of(url)
+        book = cls(database, database.connect(must_exist=must_exist), clock)
+        try:
+            book._prepare(must_exist, is_suspect)
+        except BaseException:
+            book.close()
+            raise
         return book
 
     def _prepare(self, must_exist: bool, is_suspect: bool) -> None:
-        with self._turn.taken():
-            if not must_exist and self._is_empty():
-                # Outside a transaction, and in turn: two processes that change the mode at once would fail.
-                self._connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
-            with _transaction(self._connection, "DEFERRED" if must_exist else "IMMEDIATE"):
-                if not must_exist:
-                    self._create()
-                self._identify()
-                if not is_suspect:
-                    self._check()
+        with self._database.translated():
+            self.uuid = prepare(self._database, self._connection, must_exist=must_exist)
+        if not is_suspect:
+            with self.reading() as connection:
+                self._check(connection)
 
-    def _is_empty(self) -> bool:
-        with _transaction(self._connection, "DEFERRED"):
-            return not self._tables()
-
-    def _create(self) -> None:
-        if self._tables():
-            return
-        metadata.create_all(self._connection, checkfirst=False)
-        row = {"one": 1, "uuid": str(uuid.uuid4()), "schema_version": SCHEMA_VERSION}
-        self._connection.execute(insert(ledger).values(**row, size=0, frontier=EMPTY.encode()))
-
-    def _identify(self) -> None:
-        """Refuse what is no ledger, and what is of a newer version."""
-        tables = self._tables()
-        if "ledger" not in tables:
-            raise LedgerError(
-                f"The database at {self.path} holds no ledger: give the ledger a file of its own, "
-                "or check the URL"
-            )
-        row = self._connection.execute(select(ledger.c.uuid, ledger.c.schema_version)).one_or_none()
-        if row is None or row.schema_version < 1:
-            raise self._disagreement("the row that says who it is")
-        if row.schema_version > SCHEMA_VERSION:
-            raise LedgerError(
-                f"The ledger at {self.path} has version {row.schema_version}, and this release of "
-                f"gem_consent knows {SCHEMA_VERSION} at most: install the release that wrote it, or a newer"
-            )
-        if not metadata.tables.keys() <= tables:
-            raise self._disagreement(
-                f"its tables ({', '.join(sorted(metadata.tables.keys() - tables))} missing)"
-            )
-        self.uuid = row.uuid
-
-    def _check(self) -> None:
+    def _check(self, connection: Connection) -> None:
         """Refuse a ledger whose number of rows and tree disagree; ``verification.py`` compares the rest."""
-        last = self._connection.scalar(select(func.max(events.c.position)))
-        if self._frontier().size != (0 if last is None else last + 1):
+        row = connection.execute(select(ledger.c.size, ledger.c.frontier)).one()
+        last = connection.scalar(select(func.max(events.c.position)))
+        if self._frontier(row.size, row.frontier).size != (0 if last is None else last + 1):
             raise self._disagreement("the number of its rows")
-
-    def _tables(self) -> set[str]:
-        names = self._connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return set(names.scalars())
 
     @property
     def size(self) -> int:
@@ -232,26 +178,27 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerError: as ``append``.
         """
-        with translated(self.path), self._turn.taken():
-            self._require_same_file()
-            with _transaction(self._connection, "IMMEDIATE"):
-                yield self._append
+        with self._database.translated(), self._database.writing(self._connection):
+            self._lock()
+            yield self._append
 
-    def _require_same_file(self) -> None:
-        # SQLite goes on writing to a file that was removed or replaced, where nobody would find the proof.
-        try:
-            found = _identity(self.path.stat())
-        except FileNotFoundError:
-            found = None
-        if found != self._identity:
-            raise LedgerUnavailable(
-                f"The ledger at {self.path} was moved or replaced while open: open it again"
-            )
+    def _lock(self) -> None:
+        """Lock the ledger's row until the transaction ends, and read the tree from it."""
+        row = self._connection.execute(_LOCK).one_or_none()
+        if row is None:
+            raise self._disagreement("the row that says who it is")
+        if row.uuid != self.uuid:
+            raise LedgerUnavailable(f"The ledger at {self.name} was replaced while open: open it again")
+        self._tree = self._frontier(row.size, row.frontier)
 
     def _append(self, appends: Sequence[Append]) -> list[Event]:
-        wanted = [(fitted(item.event), _key_digest(item)) for item in appends]
+        now = self._clock()
+        wanted = [
+            (fitted(item.event), key_digest(item.key, item.event) if item.key is not None else None)
+            for item in appends
+        ]
         by_id = self._stored([event.id for event, _ in wanted])
-        by_key = self._remembered([key for _, key in wanted if key])
+        by_key = remembered(self._connection, [key for _, key in wanted if key], now)
         fresh: list[Event] = []
         keys: dict[str, Event] = {}
         answers = []
@@ -265,62 +212,41 @@ class Ledger:
                     by_key[key] = keys[key] = event
             answers.append(earlier)
         written = self._write(fresh)
-        self._remember(keys)
+        remember(self._connection, keys, now)
         return [written.get(event.id, event) for event in answers]
 
     def _stored(self, ids: Sequence[str]) -> dict[str, Event]:
         found = {}
-        for some in _slices(ids):
+        for some in slices(ids):
             for row in self._connection.execute(_BY_ID, {"ids": some}).mappings():
                 found[row["id"]] = event_from(row)
         return found
-
-    def _remembered(self, keys: Sequence[str]) -> dict[str, Event]:
-        found = {}
-        for some in _slices(keys):
-            recent = {"keys": some, "cutoff": self._cutoff()}
-            for row in self._connection.execute(_BY_KEY, recent).mappings():
-                found[row["key"]] = event_from(row)
-        return found
-
-    def _remember(self, keys: dict[str, Event]) -> None:
-        if not keys:
-            return
-        for some in _slices(list(keys)):
-            self._connection.execute(_FORGET, {"keys": some, "cutoff": self._cutoff()})
-        now = utc_text(self._clock())
-        rows = [{"key": key, "event": event.id, "time": now} for key, event in keys.items()]
-        self._connection.execute(insert(requests), rows)
-
-    def _cutoff(self) -> str:
-        return utc_text(self._clock() - KEY_LIFETIME)
 
     def _write(self, fresh: Sequence[Event]) -> dict[str, Event]:
         """Insert new events behind the last one; give them by id, each linked to its subject's one before."""
         if not fresh:
             return {}
-        frontier = self._frontier()
+        start = self._tree.size
         chained = self._chained(fresh)
-        rows = [_row(frontier.size + at, event) for at, event in enumerate(chained)]
+        rows = [_row(position, event) for position, event in enumerate(chained, start)]
         self._connection.execute(insert(events), rows)
-        self._register(frontier.size, chained)
-        grown, finished = frontier.grow(row["leaf"] for row in rows)
-        self._advance(frontier, grown)
-        self._add_to_tiles(finished)
+        self._register(start, chained)
+        self._grow([row["leaf"] for row in rows])
         return {event.id: event for event in chained}
 
-    def _frontier(self) -> Frontier:
-        row = self._connection.execute(_TREE).one()
+    def _frontier(self, size: int, stored: bytes) -> Frontier:
         try:
-            return Frontier.decode(row.size, row.frontier)
+            return Frontier.decode(size, stored)
         except ValueError as error:
             raise self._disagreement("the tree's frontier") from error
 
-    def _advance(self, before: Frontier, after: Frontier) -> None:
-        step = {"before": before.size, "size": after.size, "frontier": after.encode()}
-        changed = self._connection.execute(_GROW, step)
-        if changed.rowcount != 1:
+    def _grow(self, leaves: Sequence[bytes]) -> None:
+        grown, finished = self._tree.grow(leaves)
+        step = {"before": self._tree.size, "size": grown.size, "frontier": grown.encode()}
+        if self._connection.execute(_GROW, step).rowcount != 1:
             raise self._disagreement("the tree's size")
+        self._add_to_tiles(finished)
+        self._tree = grown
 
     def _add_to_tiles(self, finished: Sequence[TileHash]) -> None:
         try:
@@ -348,13 +274,13 @@ class Ledger:
                 origin_of(self.uuid),
                 secret,
                 self._clock(),
-                self._frontier(),
+                self._tree,
                 at_once=at_once,
             )
 
     def _chained(self, fresh: Sequence[Event]) -> list[Event]:
         latest: dict[str, str] = {}
-        for some in _slices(list({event.subject for event in fresh if event.mark is None})):
+        for some in slices(list({event.subject for event in fresh if event.mark is None})):
             rows = self._connection.execute(_LATEST, {"subjects": some})
             latest.update((row.subject, row.id) for row in rows)
         chained = []
@@ -387,36 +313,16 @@ class Ledger:
             LedgerError: a digest is not the SHA-256 of its page, or a field does not fit; none was stored.
             LedgerUnavailable: the database is locked, the disk full or not answering.
         """
-        rows = {notice.digest: self._notice_row(notice) for notice in given}
+        stored = utc_text(self._clock())
+        rows = {notice.digest: notice_row(notice, stored) for notice in given}
         if not rows:
             return
-        with translated(self.path), self.reading() as connection:
-            missing = rows.keys() - set(connection.scalars(select(notices.c.digest)))
-        if not missing:
+        with self.reading() as connection:
+            is_complete = not missing_notices(connection, rows)
+        if is_complete:
             return
         with self.writing():
-            present = set(self._connection.scalars(select(notices.c.digest)))
-            new = [row for digest, row in rows.items() if digest not in present]
-            last, seal = newest_notice(self._connection)
-            for number, row in enumerate(new, last + 1):
-                seal = notice_seal(seal, number, row)
-                row |= {"number": number, "seal": seal}
-            if new:
-                self._connection.execute(insert(notices), new)
-
-    def _notice_row(self, notice: Notice) -> dict[str, Any]:
-        if hashlib.sha256(notice.html).hexdigest() != notice.digest:
-            raise LedgerError(
-                f"The notice {notice.digest[:64]!r} cannot be stored: that is not the SHA-256 of its page"
-            )
-        for name in ("fingerprint", "language", "library"):
-            limit: int = notices.c[name].type.length  # type: ignore[attr-defined]
-            if len(getattr(notice, name)) > limit:
-                raise LedgerError(
-                    f"The notice {notice.digest} cannot be stored: its {name} has over {limit} characters"
-                )
-        row = {field.name: getattr(notice, field.name) for field in fields(notice)}
-        return row | {"stored": utc_text(self._clock())}
+            add_notices(self._connection, missing_notices(self._connection, rows))
 
     def notice(self, digest: str) -> Notice | None:
         """Give the notice of this digest, or ``None``.
@@ -425,10 +331,7 @@ class Ledger:
             LedgerUnavailable, LedgerError: the ledger cannot be read.
         """
         with self.reading() as connection:
-            row = connection.execute(select(notices).where(notices.c.digest == digest)).one_or_none()
-        if row is None:
-            return None
-        return Notice(row.digest, row.fingerprint, row.language, row.library, bytes(row.html))
+            return find_notice(connection, digest)
 
     def stored_notices(self) -> list[tuple[str, Notice]]:
         """Give every notice with the time it was stored at, oldest first.
@@ -436,10 +339,8 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerError: the ledger cannot be read.
         """
-        wanted = select(notices).order_by(notices.c.stored, notices.c.language)
         with self.reading() as connection:
-            rows = connection.execute(wanted).mappings().all()
-        return [(row["stored"], Notice(**{name: row[name] for name in Notice.__slots__})) for row in rows]
+            return stored_notices(connection)
 
     def has_notice(self, digest: str, fingerprint: str) -> bool:
         """Say whether a notice of this digest was stored under this fingerprint, by any process.
@@ -447,9 +348,8 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerError: the ledger cannot be read.
         """
-        found = select(notices.c.fingerprint).where(notices.c.digest == digest)
         with self.reading() as connection:
-            return bool(connection.scalar(found) == fingerprint)
+            return has_notice(connection, digest, fingerprint)
 
     def history(self, subject: str) -> list[tuple[int, Event]]:
         """Give a subject's events with their positions, oldest first; what was erased is gone.
@@ -468,7 +368,7 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerError: the ledger cannot be read.
         """
-        with translated(self.path), _transaction(self._connection, "DEFERRED"):
+        with self._database.translated(), self._database.reading(self._connection):
             yield self._connection
 
     def close(self) -> None:
@@ -476,31 +376,7 @@ class Ledger:
         self._connection.close()
 
     def _disagreement(self, where: str) -> LedgerError:
-        return LedgerError(
-            f"The ledger at {self.path} disagrees with itself over {where}, so nothing was written: "
-            "keep the file, restore a backup"
-        )
-
-
-@contextmanager
-def _transaction(connection: Connection, kind: str) -> Iterator[None]:
-    # IMMEDIATE takes the write lock at once: a transaction that had read first could not be upgraded safely.
-    with connection.begin():
-        connection.exec_driver_sql(f"BEGIN {kind}")
-        yield
-
-
-def _identity(status: stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _key_digest(item: Append) -> str | None:
-    """Sum up a request's key and what it decides: a key that comes with another decision is another."""
-    if item.key is None:
-        return None
-    event = item.event
-    said = [item.key, event.site, event.fingerprint, event.action, dict(sorted(event.purposes.items()))]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        return disagreement(self._database, where)
 
 
 def _row(position: int, event: Event) -> dict[str, Any]:
@@ -508,8 +384,3 @@ def _row(position: int, event: Event) -> dict[str, Any]:
     committed = commitment(salt, event)
     proof = {"position": position, "commitment": committed, "leaf": leaf_hash(committed), "salt": salt}
     return proof | row_from(event)
-
-
-def _slices(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for at in range(0, len(values), _VARIABLES):
-        yield values[at : at + _VARIABLES]

@@ -1,0 +1,85 @@
+"""Which database a ledger's URL names, and what the ledger asks of any: a connection, transactions, errors.
+
+Knows no table, and opens nothing before it is asked to.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from gem_consent.errors import ConfigurationError
+from gem_consent.ledger.sqlite import ALLOWED, SqliteDatabase
+
+__all__ = ["Database", "database_of", "ledger_url"]
+
+
+class Database(Protocol):
+    """One database that holds a ledger, or can; it serves one connection."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it; never with a password."""
+
+    @property
+    def url(self) -> str:
+        """The URL, such that it means the same database from any folder."""
+
+    @property
+    def own_place(self) -> str:
+        """How to give the ledger a place of its own, for the message to who named another's."""
+
+    def connect(self, *, must_exist: bool) -> Connection:
+        """Open the one connection; where nothing must exist, first make what it needs to open.
+
+        Raises:
+            ConfigurationError: the driver is not installed.
+            LedgerUnavailable, LedgerError: it cannot be opened.
+        """
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Turn what the database raises into ``LedgerUnavailable`` and ``LedgerError``, with the remedy."""
+
+    def reading(self, connection: Connection) -> AbstractContextManager[None]:
+        """Hold one read transaction: all that is read within it is of one moment."""
+
+    def writing(self, connection: Connection) -> AbstractContextManager[None]:
+        """Hold one write transaction that is durable once it has committed.
+
+        Whoever writes locks the ledger's row first, where the database does not keep writers apart itself.
+
+        Raises:
+            LedgerUnavailable: it is no longer the database that was opened.
+        """
+
+    def upgrading(self, connection: Connection) -> AbstractContextManager[None]:
+        """Hold a write transaction that makes or changes tables, one at a time among all processes."""
+
+
+def database_of(url: str) -> Database:
+    """Give the database that a ledger's URL names; opens nothing.
+
+    Raises:
+        ConfigurationError: the URL cannot be read, or names what can keep no ledger.
+    """
+    return SqliteDatabase(_parsed(url))
+
+
+def ledger_url(url: str) -> str:
+    """Give the URL such that it means the same database after a change of folder.
+
+    Raises:
+        ConfigurationError: as ``database_of`` does.
+    """
+    return database_of(url).url
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        # A URL may hold a password: none is repeated.
+        raise ConfigurationError(f"The ledger's URL cannot be read; allowed: {ALLOWED}") from None
