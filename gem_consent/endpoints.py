@@ -145,7 +145,9 @@ async def _history(exchange: Exchange) -> list[Event] | None:
 
 
 async def _state(exchange: Exchange, request: Request) -> Response:
-    language = exchange.site.renderer.language(None, request.headers.get("accept-language"))
+    language = exchange.site.renderer.language(
+        request.query_params.get("lang"), request.headers.get("accept-language")
+    )
     state = _as_json(exchange, exchange.consent)
     state["notice"] = exchange.site.renderer.notices[language].digest
     return JSONResponse(state, headers={**_NO_STORE, "vary": "Cookie, Accept-Language"})
@@ -366,8 +368,8 @@ async def _event(
 
 def _language_answered(exchange: Exchange, decision: Decision) -> str:
     """Give the language of the notice that a decision names; empty for one of another version of the site."""
-    notices = exchange.site.renderer.notices
-    return next((tag for tag, notice in notices.items() if notice.digest == decision.notice), "")
+    drawn = exchange.site.renderer.notices.drawn()
+    return next((notice.language for notice in drawn if notice.digest == decision.notice), "")
 
 
 def _host(request: Request) -> str:

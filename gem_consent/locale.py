@@ -12,6 +12,9 @@ __all__ = ["Unit", "duration_text", "match", "negotiate"]
 Unit: TypeAlias = Literal["months", "days", "hours", "minutes", "seconds"]
 
 _MAX_RANGES = 50
+# What stands for a language that is not available: Bokmål for Norwegian of any kind, as in CLDR, and Hebrew
+# under the code that ISO 639 gave up.
+_KIN = {"no": ("nb",), "nn": ("nb", "no"), "nb": ("no",), "iw": ("he",), "he": ("iw",)}
 _TAG = re.compile(r"[a-z]{1,8}(?:-[a-z0-9]{1,8}){0,7}\Z")
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z", re.IGNORECASE)
 
@@ -50,6 +53,8 @@ def negotiate(accept_language: str | None, available: Sequence[str]) -> str | No
 def match(tag: str | None, available: Sequence[str]) -> str | None:
     """Find the language of an HTML ``lang`` among those available (RFC 4647 §3.4 lookup).
 
+    Norwegian of any kind is found as Bokmål, and Hebrew by its old code.
+
     Args:
         tag: such as ``fr-FR``, in any case, with hyphens or underscores; garbage finds nothing.
         available: tags to choose from.
@@ -86,8 +91,9 @@ def _lookup(range_: str, available: Sequence[str]) -> str | None:
     subtags = range_.split("-")
     # A prefix that ends in a singleton, as in zh-Hant-x-private, is none of the available ones: it fails by
     # itself.
-    prefixes = ("-".join(subtags[:count]) for count in range(len(subtags), 0, -1))
-    return next((spelling[prefix] for prefix in prefixes if prefix in spelling), None)
+    prefixes = ["-".join(subtags[:count]) for count in range(len(subtags), 0, -1)]
+    wanted = (*prefixes, *_KIN.get(subtags[0], ()))
+    return next((spelling[tag] for tag in wanted if tag in spelling), None)
 
 
 def _any_other(named: list[str], offered: Sequence[str]) -> str | None:

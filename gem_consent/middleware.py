@@ -225,7 +225,9 @@ def _site(
         policy=policy,
         renderer=renderer,
         cookie=cookie,
-        recorder=Recorder(ledger, lambda: renderer.notices.values(), signing_secret=signing_secret),
+        recorder=Recorder(
+            ledger, renderer.declared_notices, signing_secret=signing_secret, find_notice=renderer.find_notice
+        ),
         path=_checked_path(path),
         https_only=https_only,
         documents=_chooser(documents),

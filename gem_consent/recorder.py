@@ -43,12 +43,15 @@ class Recorder:
 
     Args:
         url: the ledger's, as ``Ledger.open`` takes it; relative paths are those of the present folder.
-        notices: gives this process's own notices; called in the writer's thread when the ledger is opened.
+        notices: gives those of this process's own notices that are kept in any case; called in the writer's
+            thread when the ledger is opened.
         max_pending: how many events may wait to be stored, refusals kept for a retry included.
         patience_seconds: how long a caller waits for the ledger.
         signing_secret: what the ledger's checkpoints are signed with, 32 characters at least (the key is
             derived from it, for each ledger its own); none are signed without it.
         opener: opens the ledger at an absolute URL.
+        find_notice: gives this process's own notice of a digest, which is kept once it is answered; called in
+            the writer's thread.
 
     Raises:
         ConfigurationError: the URL is none that can keep a ledger.
@@ -68,6 +71,7 @@ class Recorder:
         patience_seconds: float = 2.0,
         signing_secret: str | None = None,
         opener: Callable[[str], Ledger] = Ledger.open,
+        find_notice: Callable[[str], Notice | None] = lambda digest: None,
     ) -> None:
         self._url = ledger_url(url)
         self._notices = notices
@@ -75,6 +79,7 @@ class Recorder:
         self._patience = patience_seconds
         self._secret = signing_secret
         self._opener = opener
+        self._find_notice = find_notice
         # By process: a parent's writer stays here in its child, untouched and never closed.
         self._writers: dict[int, Writer] = {}
         self._own: frozenset[tuple[str, str]] = frozenset()
@@ -160,6 +165,8 @@ class Recorder:
     async def knows_notice(self, digest: str, fingerprint: str) -> bool:
         """Say whether a notice was shown under this fingerprint, by this process or by any other.
 
+        One of this process's own that is not in the ledger yet is stored first.
+
         Raises:
             LedgerUnavailable: the notice is none of this process's, and the ledger cannot be asked.
         """
@@ -168,13 +175,20 @@ class Recorder:
             return True
         if not _DIGEST.fullmatch(digest):
             return False
-        job = await self._ask(Job(read=lambda ledger: ledger.has_notice(digest, fingerprint)))
+        job = await self._ask(Job(read=lambda ledger: self._look_up(ledger, digest, fingerprint)))
         if notice in self._own:
             return True
         is_known: bool = _answer(job)
         if is_known:
             self._remember(notice)
         return is_known
+
+    def _look_up(self, ledger: Ledger, digest: str, fingerprint: str) -> bool:
+        own = self._find_notice(digest)
+        if own is not None and own.fingerprint == fingerprint:
+            ledger.store_notices([own])
+            return True
+        return ledger.has_notice(digest, fingerprint)
 
     async def history(self, subject: str) -> list[tuple[int, Event]]:
         """Give a subject's events with their positions, oldest first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gettext
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from gem_consent.fields import Message, Text
 from gem_consent.locale import duration_text, match
 from gem_consent.policy import Policy, Tracker
 
-__all__ = ["Translation", "available_languages", "languages_of"]
+__all__ = ["Translation", "available_languages", "catalogue_digest", "languages_of"]
 
 _DOMAIN = "gem_consent"
 _LOCALES = Path(__file__).parent / "locales"
@@ -51,8 +52,15 @@ def available_languages() -> tuple[str, ...]:
     return tuple(tag.replace("_", "-") for tag in found)
 
 
+@functools.cache
+def catalogue_digest(language: str) -> str:
+    """Sum up the texts of a language: the SHA-256 of its compiled catalogue."""
+    path = _LOCALES / language.replace("-", "_") / "LC_MESSAGES" / f"{_DOMAIN}.mo"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def languages_of(policy: Policy) -> tuple[str, ...]:
-    """Give the languages a policy's notice is shown in.
+    """Give the languages a policy's notice is shown in: those it names, else all that the library speaks.
 
     Raises:
         ConfigurationError: the policy names a language that the library does not speak.
@@ -79,6 +87,11 @@ class Translation:
         self.language = language
         self._fallback = fallback
         self.catalogue = gettext.translation(_DOMAIN, _LOCALES, [language.replace("-", "_")])
+
+    @property
+    def direction(self) -> str:
+        """The direction that this language is written in: ``ltr`` or ``rtl``, as HTML's ``dir`` has it."""
+        return self.catalogue.pgettext("direction of the script, ltr or rtl", "ltr")
 
     def text(self, value: Text | None) -> str:
         """Give a site's or the library's text in this language."""

@@ -588,9 +588,11 @@ def test_shared_language_is_pages(ledger: Path) -> None:
 
 
 def test_private_language_may_be_browsers(ledger: Path) -> None:
-    """On a private page without a language, the browser's counts."""
-    app = wrap(site(PAGE.replace(b' lang="fr"', b"")), ledger)
+    """On a private page without a language the browser's counts, among those that the site names."""
+    page = site(PAGE.replace(b' lang="fr"', b""))
+    app = wrap(page, ledger, policy=make_policy(languages=["en", "fr"]))
     assert "Tout accepter" in get(app, headers={"accept-language": "fr-CA,en;q=0.5"}).text
+    assert "Accept all" in get(wrap(page, ledger), headers={"accept-language": "fr-CA,en;q=0.5"}).text
 
 
 @pytest.mark.parametrize("mode", ["shared", lambda scope: "shared"])

@@ -356,8 +356,8 @@ def test_stale_grant_gets_409(visitor: Visitor, ledger: Path, notice: str) -> No
 
 def test_stale_json_gets_present_notice(visitor: Visitor) -> None:
     """The script is told the digest of the present notice."""
-    answer = visitor.json("grant_all", headers={"accept-language": "fr"}, notice="f" * 64)
-    assert (answer.status, answer.json["notice"]) == (409, visitor.notice("fr"))
+    answer = visitor.json("grant_all", notice="f" * 64)
+    assert (answer.status, answer.json["notice"]) == (409, visitor.notice())
 
 
 @pytest.mark.parametrize("notice", ["", "f" * 64, "nonsense"])
@@ -562,7 +562,7 @@ def test_withdrawal_deletes_trackers(visitor: Visitor) -> None:
 
 def test_state_before_choice(app: ConsentMiddleware) -> None:
     """The state of a stranger: undecided, with the notice to answer."""
-    answer = get(app, PATH + "/state", headers={"accept-language": "fr"})
+    answer = get(app, PATH + "/state?lang=fr")
     assert answer.json == {
         "decided": False,
         "purposes": {"necessary": True, "analytics": False, "media": False},
@@ -572,6 +572,21 @@ def test_state_before_choice(app: ConsentMiddleware) -> None:
         "notice": app.site.renderer.notices["fr"].digest,
     }
     assert is_no_store(answer)
+
+
+def test_notice_in_any_language_is_answered(app: ConsentMiddleware, ledger: Path) -> None:
+    """A page's own language is enough: its notice is stored with the first answer, and the row names both."""
+    visitor = Visitor(app)
+    assert visitor.post("grant_all", notice=visitor.notice("fr")).status == 303
+    assert [(row["language"], row["notice"]) for row in rows(ledger)] == [("fr", visitor.notice("fr"))]
+
+
+def test_other_process_answers_for_any_language(app: ConsentMiddleware, ledger: Path) -> None:
+    """The process that takes the choice need not be the one that showed the notice."""
+    digest = wrap(site(), ledger).site.renderer.notices["fr"].digest
+    assert app.site.renderer.notices.drawn() == []
+    assert Visitor(app).post("grant_all", notice=digest).status == 303
+    assert [row["language"] for row in rows(ledger)] == ["fr"]
 
 
 def test_state_never_names_subject(visitor: Visitor, ledger: Path) -> None:

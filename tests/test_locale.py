@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gem_consent.locale import duration_text, match, negotiate
 
 DAY = 86_400
-AVAILABLE = ["en", "fr", "pt_BR", "zh-Hant"]
+AVAILABLE = ["en", "fr", "pt_BR", "zh-Hant", "nb", "he"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,10 @@ def test_any_header_has_an_answer(header: str) -> None:
         ("zh-Hant-TW", "zh-Hant"),
         ("zh", None),
         ("french", None),
+        ("no", "nb"),
+        ("nn-NO", "nb"),
+        ("nb-NO", "nb"),
+        ("iw", "he"),
         ("*", None),
         ("fr FR", None),
         ("", None),

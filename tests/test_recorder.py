@@ -450,6 +450,20 @@ async def test_own_notices_need_no_ledger(make: Callable[..., Recorder], databas
 
 
 @pytest.mark.anyio
+async def test_own_notice_is_stored_once_answered(make: Callable[..., Recorder], database: Database) -> None:
+    """A notice that is not kept in any case is kept from the first answer to it on."""
+    rare = make_notice("In a rare language")
+    recorder = make(find_notice={rare.digest: rare}.get)
+    assert await recorder.knows_notice(OWN.digest, OWN.fingerprint)
+    with closing(Ledger.open(url_of(database.path))) as book:
+        assert not book.has_notice(rare.digest, rare.fingerprint)
+    assert not await recorder.knows_notice(rare.digest, "0" * 32)
+    assert await recorder.knows_notice(rare.digest, rare.fingerprint)
+    with closing(Ledger.open(url_of(database.path))) as book:
+        assert book.has_notice(rare.digest, rare.fingerprint)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("digest", ["", "x" * 64, "A" * 64, "0" * 63, "0" * 65, "\udcff", "0" * 63 + "\n"])
 async def test_malformed_digest_is_unknown(
     make: Callable[..., Recorder], database: Database, digest: str

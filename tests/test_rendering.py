@@ -92,7 +92,8 @@ def test_digest_is_same_everywhere(renderer: Renderer, seed: str) -> None:
 def test_shown_texts_are_golden(renderer: Renderer) -> None:
     """What visitors read changes only on purpose: the words of the notices, code and version apart."""
     digests = {}
-    for language, notice in renderer.notices.items():
+    for language in GOLDEN:
+        notice = renderer.notices[language]
         body = "".join(parse(notice.html.decode()).find("body").itertext())
         digests[language] = hashlib.sha256(" ".join(body.split()).encode()).hexdigest()[:16]
     assert digests == GOLDEN, REMEDY
@@ -189,8 +190,8 @@ def test_catalogue_knows_every_message() -> None:
 
 def test_unknown_language_is_refused() -> None:
     """A language that the library does not speak is refused with those it does."""
-    with pytest.raises(ConfigurationError, match="names 'de'; the library speaks en, fr"):
-        Renderer(make_policy(languages=["en", "de"]))
+    with pytest.raises(ConfigurationError, match="names 'tlh'; the library speaks"):
+        Renderer(make_policy(languages=["en", "tlh"]))
 
 
 @pytest.mark.parametrize(
@@ -198,18 +199,47 @@ def test_unknown_language_is_refused() -> None:
     [
         ("fr-CA", "en", "fr"),
         (None, "fr", "fr"),
-        ("de", "fr", "fr"),
+        ("zh", "fr", "fr"),
         (None, None, "en"),
         ("", "", "en"),
         ("fr_FR", None, "fr"),
-        ("<x>", "de", "en"),
+        ("<x>", "zh", "en"),
     ],
 )
-def test_page_language_comes_first(
-    renderer: Renderer, page: str | None, accepted: str | None, expected: str
-) -> None:
-    """The page's language, else the browser's, else the policy's."""
-    assert renderer.language(page, accepted) == expected
+def test_page_language_comes_first(page: str | None, accepted: str | None, expected: str) -> None:
+    """The page's language, else the browser's among those that the site names, else the policy's."""
+    assert Renderer(make_policy(languages=["en", "fr"])).language(page, accepted) == expected
+
+
+def test_browser_chooses_only_what_is_named(renderer: Renderer) -> None:
+    """A site that names no languages is in one: browsers change nothing, the page's own language does."""
+    assert renderer.language(None, "fr") == "en"
+    assert renderer.language("fr", "en") == "fr"
+    named = Renderer(make_policy(languages=["en"]))
+    assert named.language("fr", "fr") == "en"
+
+
+def test_notices_are_drawn_when_needed() -> None:
+    """A language costs nothing until a page is in it; any of them is found by its digest."""
+    renderer = Renderer(make_policy())
+    assert renderer.notices.drawn() == []
+    assert [notice.language for notice in renderer.declared_notices()] == ["en"]
+    digest = Renderer(make_policy()).notices["fr"].digest
+    found = renderer.find_notice(digest)
+    assert found is not None
+    assert found.language == "fr"
+    assert renderer.find_notice("f" * 64) is None
+    with pytest.raises(KeyError):
+        renderer.notices["tlh"]
+
+
+def test_edition_covers_every_language() -> None:
+    """A text of the site's in any language changes the mark of its documents, drawn or not."""
+    marks = {
+        Renderer(make_policy(controller=Controller("A", "dpo@example.com", address=text))).edition
+        for text in ({"en": "A"}, {"en": "A", "fr": "B"}, {"en": "A", "fr": "C"})
+    }
+    assert len(marks) == 3
 
 
 def test_parts_are_ascii(renderer: Renderer) -> None:
