@@ -22,8 +22,8 @@ __all__ = [
     "state_after",
 ]
 
-Action: TypeAlias = Literal["grant_all", "deny_all", "save", "withdraw"]
-"""What a visitor pressed."""
+Action: TypeAlias = Literal["grant_all", "deny_all", "save", "withdraw", "grant", "deny"]
+"""What a visitor pressed; the last two change the named purposes alone."""
 
 State: TypeAlias = Literal["given", "refused", "withdrawn", "renewed"]
 """What a decision did, in the words of the W3C Data Privacy Vocabulary (ConsentGiven, ConsentRefused, …)."""
@@ -124,24 +124,30 @@ def expires_at(decided_at: int, policy: Policy) -> int:
     return decided_at + int(policy.lifetime.total_seconds())
 
 
-def granted_by(action: Action, purposes: frozenset[str], policy: Policy) -> frozenset[str]:
+def granted_by(
+    action: Action, purposes: frozenset[str], policy: Policy, before: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """Give the purposes that are granted once a visitor pressed this.
 
     Args:
-        purposes: what was ticked, for ``save`` alone: whatever an outdated page sends with a refusal, it
-            stays one. Necessary purposes may be among them and change nothing.
+        purposes: what was ticked, for ``save``, or is meant, for ``grant`` and ``deny``: whatever an outdated
+            page sends with another refusal, it stays one. Necessary purposes may be among them and change
+            nothing.
+        before: what was granted until now, for ``grant`` and ``deny`` to leave as it is.
 
     Raises:
-        PolicyError: a purpose that was ticked and saved is none of the policy's.
+        PolicyError: a purpose that is to be granted is none of the policy's.
     """
     asked = frozenset(purpose.id for purpose in policy.asked)
     if action == "grant_all":
         return asked
-    if action != "save":
+    if action == "deny":
+        return before - purposes
+    if action not in ("save", "grant"):
         return frozenset()
     for purpose in purposes:
         policy.require_purpose(purpose)
-    return purposes & asked
+    return (purposes | before if action == "grant" else purposes) & asked
 
 
 def state_after(previous: Choice | None, consent: Consent, granted: frozenset[str]) -> State | None:

@@ -33,7 +33,7 @@ from gem_consent.policy import Policy
 from gem_consent.proof.event import Event, event_id, utc_text
 from gem_consent.receipt_pages import show_notice, show_receipt
 from gem_consent.rendering import LIBRARY, Announcement, Slots
-from gem_consent.scripts import asset, tags_script
+from gem_consent.scripts import ASSETS, asset, tags_script
 
 __all__ = ["respond"]
 
@@ -173,11 +173,12 @@ async def _tags(exchange: Exchange, request: Request) -> Response:
 async def _asset(exchange: Exchange, request: Request) -> Response:
     """Give a file by the hash in its name; the present one, unstored, where the hash is another version's."""
     wanted = exchange.scope["path"].rpartition("/")[2]
-    name, content = asset("preferences.css")
-    if wanted.rpartition(".")[2] != "css":
+    kept = next((name for name in ASSETS if name.rpartition(".")[2] == wanted.rpartition(".")[2]), None)
+    if kept is None:
         return Response("Not Found", status_code=404, media_type="text/plain", headers=_NO_STORE)
+    name, content = asset(kept)
     cache = "public, max-age=31536000, immutable" if wanted == name else "no-store"
-    return Response(content, 200, {**_NO_STORE, "cache-control": cache}, "text/css")
+    return Response(content, 200, {**_NO_STORE, "cache-control": cache}, ASSETS[kept])
 
 
 _PAGES: dict[str, Callable[[Exchange, Request], Awaitable[Response]]] = {
@@ -266,7 +267,7 @@ async def _read(request: Request) -> Decision:
 async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -> _Outcome:
     policy, consent = exchange.site.policy, exchange.consent
     try:
-        granted = granted_by(decision.action, decision.purposes, policy)
+        granted = granted_by(decision.action, decision.purposes, policy, consent.granted)
     except PolicyError as error:
         raise _Refusal(400, _UNREADABLE, str(error)) from error
     state = state_after(exchange.choice, consent, granted)

@@ -24,11 +24,20 @@ from gem_consent.locale import match, negotiate
 from gem_consent.policy import Policy, Service
 from gem_consent.proof.event import Event
 from gem_consent.proof.notice import Notice, declaration_script, notice_of
-from gem_consent.scripts import asset, code_digest, notice_script, notice_style, stop_script, tags_script
+from gem_consent.scripts import (
+    Layout,
+    asset,
+    code_digest,
+    notice_script,
+    notice_style,
+    settings_style,
+    stop_script,
+    tags_script,
+)
 from gem_consent.services import own_service
 from gem_consent.translation import Translation, catalogue_digest, languages_of
 
-__all__ = ["LIBRARY", "Announcement", "Renderer", "Slots", "View", "environment_of"]
+__all__ = ["LIBRARY", "Announcement", "Appearance", "Renderer", "Slots", "View", "environment_of"]
 
 LIBRARY = f"gem-consent {version('gem-consent')}"
 
@@ -84,19 +93,38 @@ class Announcement:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How a site lets the notice look: no part of what is asked, so visitors are not asked again for it.
+
+    Args:
+        layout: where the notice stands.
+        has_control: whether the control is shown after a choice; else the site has a link of its own.
+        templates: a folder whose templates come before the library's of the same name.
+    """
+
+    layout: Layout = "bar"
+    has_control: bool = True
+    templates: Path | None = None
+
+
 class Renderer:
     """Render one policy's notice, control, preferences page and tags.
 
     Args:
         policy: what is declared.
+        appearance: how it looks.
         obeys_gpc: the script shows no notice to a visitor whose browser sends Global Privacy Control.
 
     Raises:
         ConfigurationError: the policy names a language that the library does not speak.
     """
 
-    def __init__(self, policy: Policy, *, obeys_gpc: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, appearance: Appearance | None = None, *, obeys_gpc: bool = False
+    ) -> None:
         self.policy = policy
+        self.appearance = appearance or Appearance()
         self._signals = " data-gpc" if obeys_gpc else ""
         self.languages = languages_of(policy)
         self._translations = PerLanguage(self.languages, lambda tag: Translation(tag, policy.language))
@@ -163,7 +191,8 @@ class Renderer:
         scripts = [notice_script(), *filter(None, [tags_script(self.policy, view.granted)])]
         return Needs(
             inline_scripts=tuple(map(hash_source, scripts)),
-            inline_styles=(hash_source(notice_style()),),
+            # the script adds the second where a choice is made on the page
+            inline_styles=(hash_source(notice_style(self.appearance.layout)), hash_source(settings_style())),
             hosts=self.hosts if view.is_shared else self._hosts(view.granted),
             self_script=True,
             is_placed=is_placed,
@@ -229,11 +258,13 @@ class Renderer:
     def _draw_head(self, view: View, _: str) -> str:
         shown = "~".join(sorted(view.granted)) if view.is_decided else "?"
         tags = tags_script(self.policy, view.granted)
+        # whoever has not chosen gets the notice's style alone: the control's comes with the press
+        style = settings_style() if view.is_decided else notice_style(self.appearance.layout)
         return (
-            f"<style@gem:nonce@>{notice_style()}</style>"
-            f'<script@gem:nonce@ data-path="@gem:prefix@" data-fingerprint="{self.policy.fingerprint[:8]}"'
-            f' data-shown="{shown}"{self._signals}@gem:csp@>{notice_script()}</script>'
-            + (f"<script@gem:nonce@>{tags}</script>" if tags else "")
+            f"<style@gem:nonce@>{style}</style>"
+            f'<script@gem:nonce@ data-path="@gem:prefix@" data-press="{asset("press.js")[0]}"'
+            f' data-fingerprint="{self.policy.fingerprint[:8]}" data-shown="{shown}"{self._signals}@gem:csp@>'
+            f"{notice_script()}</script>" + (f"<script@gem:nonce@>{tags}</script>" if tags else "")
         )
 
     def _draw_notice(self, view: View, language: str) -> str:
@@ -250,6 +281,7 @@ class Renderer:
             slots=_tokens(self.notices[language].digest, language),
             is_decided=view.is_decided,
             granted=view.granted,
+            has_control=self.appearance.has_control,
         )
 
     def _draw_trackers(self, _: View, language: str) -> str:
@@ -267,7 +299,7 @@ class Renderer:
             granted=frozenset(),
             library=LIBRARY,
             code=code_digest(),
-            notice_css=notice_style(),
+            notice_css=notice_style(self.appearance.layout),
             preferences_css=asset("preferences.css")[1].decode(),
             open_details=True,
             declaration=declaration_script(

@@ -6,23 +6,39 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from gem_consent.policy import Policy, Service
 
 __all__ = [
+    "ASSETS",
+    "Layout",
     "asset",
     "code_digest",
+    "embed_style",
     "notice_script",
     "notice_style",
     "proof_style",
+    "settings_style",
     "stop_script",
     "tags_script",
 ]
 
+Layout: TypeAlias = Literal["bar", "box", "top", "dialog"]
+"""Where the notice stands: a bar at the foot, a box in a corner, before the page, in the middle."""
+
+ASSETS: Mapping[str, str] = MappingProxyType(
+    {"preferences.css": "text/css", "press.js": "text/javascript"},
+)
+"""The files that pages link to or fetch, and their media types."""
+
 _STATIC = Path(__file__).parent / "static"
-_SLOT = re.compile(r"/\* ([a-z]+(?:\.js)?) \*/")
+_SLOT = re.compile(r"/\* ([a-z]+(?:\.js|\.css)?) \*/")
+# Strings are left alone. Our own scripts end their statements, and have no templates and no spaces in expressions.
+_PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?&|<>\[\]])\s*')
 
 
 @functools.cache
@@ -32,16 +48,31 @@ def notice_script() -> str:
 
 
 @functools.cache
-def notice_style() -> str:
-    """Give the style of the notice and of the control after it."""
-    return _squeezed_css("notice.css")
+def notice_style(layout: Layout = "bar") -> str:
+    """Give the style of the notice in one layout."""
+    return _squeezed_css("theme.css", "notice.css", f"{layout}.css")
+
+
+@functools.cache
+def settings_style() -> str:
+    """Give the style of what stays after a choice: the control, its status, and the preferences in place."""
+    return _squeezed_css("theme.css", "settings.css")
+
+
+@functools.cache
+def embed_style() -> str:
+    """Give the style of embeds and their placeholders."""
+    return _squeezed_css("theme.css", "embed.css")
 
 
 @functools.cache
 def asset(name: str) -> tuple[str, bytes]:
-    """Give a file that pages link to: the name with its hash in it, and the bytes."""
-    content = _squeezed_css(name).encode()
+    """Give one of ``ASSETS``: the name with its hash in it, and the bytes."""
     suffix = name.rpartition(".")[2]
+    if suffix == "css":
+        content = _squeezed_css("theme.css", name).encode()
+    else:
+        content = _composed(name, {"style": json.dumps(settings_style())}).encode()
     return f"{hashlib.sha256(content).hexdigest()[:16]}.{suffix}", content
 
 
@@ -57,7 +88,7 @@ def tags_script(policy: Policy, granted: frozenset[str], *, with_stops: bool = F
     calls = [_start_call(service) for service in asked if service.purpose in granted and service.start]
     if with_stops:
         calls += [_stop_call(service) for service in asked if service.purpose not in granted]
-    return _tags(policy, calls)
+    return _tags(policy, calls, waiting=_composed("waiting.js", {}) if granted else "")
 
 
 def stop_script(policy: Policy, granted: frozenset[str]) -> str:
@@ -79,11 +110,12 @@ def code_digest() -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _tags(policy: Policy, calls: Iterable[str]) -> str:
+def _tags(policy: Policy, calls: Iterable[str], waiting: str = "") -> str:
     services = "\n".join(calls)
-    if not services:
+    if not services and not waiting:
         return ""
-    return _composed("tags.js", {"fingerprint": policy.fingerprint[:8], "services": services})
+    values = {"fingerprint": policy.fingerprint[:8], "services": services, "waiting": waiting}
+    return _composed("tags.js", values)
 
 
 def _start_call(service: Service) -> str:
@@ -114,20 +146,23 @@ def _js(value: object) -> str:
 
 
 def _composed(name: str, values: dict[str, str]) -> str:
-    """Read a script, put its parts in place, and strip comments and indentation."""
+    """Read a script, strip comments and white space, and put its parts in place."""
 
     def part(match: re.Match[str]) -> str:
         slot = match.group(1)
-        return _composed(slot, {}) if slot.endswith(".js") else values[slot]
+        return _composed(slot, values) if slot.endswith(".js") else values[slot]
 
     source = _source(name)
     lines = (line.strip() for line in source.splitlines())
-    return _SLOT.sub(part, "\n".join(line for line in lines if line and not line.startswith("//")))
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    return _SLOT.sub(part, _PUNCTUATION.sub(lambda found: found[1] or found[2], code)).strip()
 
 
-def _squeezed_css(name: str) -> str:
-    source = re.sub(r"/\*.*?\*/", "", _source(name), flags=re.S)
-    return re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", source)).strip()
+def _squeezed_css(*names: str) -> str:
+    source = _SLOT.sub(lambda slot: _source(slot.group(1)), "".join(map(_source, names)))
+    source = re.sub(r"/\*.*?\*/", "", source, flags=re.S)
+    source = re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", source)).strip()
+    return re.sub(r"(?<=[{;])([a-z-]+): ", r"\1:", source)
 
 
 @functools.cache

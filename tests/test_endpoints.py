@@ -329,7 +329,7 @@ def test_pages_take_no_post(app: ConsentMiddleware, path: str) -> None:
     assert request(app, PATH + path, "POST").header("allow") == "GET, HEAD"
 
 
-@pytest.mark.parametrize("path", ["/x", "/state/", "/assets/x.js", "/assets/", "/receipt"])
+@pytest.mark.parametrize("path", ["/x", "/state/", "/assets/x.png", "/assets/", "/receipt"])
 def test_unknown_address_gets_404(app: ConsentMiddleware, path: str) -> None:
     """What is not there is not found, and not stored."""
     answer = get(app, PATH + path)

@@ -36,7 +36,8 @@ class Event:
         subject: the visitor's random id, which their cookie holds.
         site: the host that was visited.
         state: ``given``, ``refused``, ``withdrawn`` or ``renewed``; of a mark ``erased`` or ``purged``.
-        action: what was pressed: ``grant_all``, ``deny_all``, ``save`` or ``withdraw``.
+        action: what was pressed: ``grant_all``, ``deny_all``, ``save``, ``withdraw``,
+            ``grant`` or ``deny``.
         surface: where: ``notice``, ``preferences``, ``settings`` …
         purposes: each purpose that was asked about, and whether it was granted; denied ones too.
         notice: the digest of the notice that was answered; empty for a refusal that named none.

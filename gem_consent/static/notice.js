@@ -1,115 +1,129 @@
-// Runs in the head of every document: shows what fits the visitor's choice, takes a choice without reloading, and
-// keeps pages that come back from a cache up to date. Without it everything is a plain form.
+// Runs in the head of every document: shows what fits the visitor's choice, takes a press at once, and keeps pages
+// that come back from a cache up to date. What only a press needs is fetched by it (press.js). Without any of it
+// everything is a plain form.
 (() => {
-  const me = document.currentScript;
-  const { path, fingerprint, shown, csp } = me.dataset;
-  const nonce = me.nonce;
+  // a page that is drawn anew by a script (Turbo) may run this a second time
+  if (window.gemConsent) return;
+  const { nonce, dataset: { path, fingerprint, shown, csp, press, gpc } } = document.currentScript;
   const root = document.documentElement;
   /* hint.js */
   // no notice for crawlers (Cubot is a maker of phones), nor where the site takes Global Privacy Control for a refusal
-  const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || ("gpc" in me.dataset && navigator.globalPrivacyControl);
-  const chosen = () => granted() || (unasked ? [] : null);
+  const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || (gpc !== undefined && navigator.globalPrivacyControl);
   const key = (ids) => (ids ? ids.join("~") : "?");
   // what runs on this page hears it, and stops at once if its purpose is not among these
   const tell = (ids) => dispatchEvent(new CustomEvent("gem-consent", { detail: ids || [] }));
+  let last, drawn, token, parts, tabs, isPlain;
   const paint = () => {
-    const ids = chosen();
-    root.dataset.gemConsent = ids ? (ids.length ? "granted" : "denied") : "undecided";
-    tell(ids);
-    return ids;
+    last = granted() || (unasked ? [] : null);
+    root.dataset.gemConsent = last ? (last.length ? "granted" : "denied") : "undecided";
+    tell(last);
   };
-  const load = (then) => {
+  const load = (file, then) => {
     const script = document.createElement("script");
     script.nonce = nonce;
-    script.onload = script.onerror = then || null;
-    script.src = path + "/tags";
+    script.onload = script.onerror = then;
+    script.src = path + file;
     document.head.append(script);
+    return script;
   };
-
-  let last = paint();
-  let drawn = key(last);
-
-  // A page that comes back, out of the back/forward cache or to the front, may be older than the choice. A revived one
-  // becomes visible first (HTML standard, "reactivate a document"), so what it was drawn for is remembered apart.
-  const compare = (event) => {
-    const before = key(last), now = key(chosen());
-    if (document.hidden || (now === before && !event.persisted)) return;
-    last = paint();
-    if (event.persisted && now !== drawn) location.reload();
-    else if (now !== before && csp === undefined) load();
-  };
-  addEventListener("pageshow", compare);
-  addEventListener("visibilitychange", compare);
-
-  // the button that had the focus is gone; and a status is spoken only when it changes while it can be seen
-  const settle = () => {
-    const control = document.querySelector("#gem-settings");
-    if (!control) return;
-    control.querySelector("a").focus({ preventScroll: true });
-    setTimeout(() => {
-      const status = control.querySelector("[role=status]");
-      status.textContent = status.dataset.saved;
-    }, 200);
-  };
-  // a reload has come between the press and the word on it
-  if ((history.state || {}).gemConsent) {
-    history.replaceState({ ...history.state, gemConsent: undefined }, "");
-    addEventListener("DOMContentLoaded", settle);
-  }
-
-  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  let token = fresh();
-
-  const taken = (answer) => {
+  const start = (then) => load("/tags", then);
+  const renew = () => {
     const before = last || [];
-    const now = (last = paint()) || [];
+    token = 0;
+    paint();
     drawn = key(last);
-    token = fresh();
-    const removed = before.some((id) => !now.includes(id));
-    const again = () => {
-      history.replaceState({ ...history.state, gemConsent: true }, "");
-      location.reload();
-    };
-    if (!answer.reload) settle();
-    // what runs must be stopped before the page goes; what the page's policy forbids must not be started on it
-    if (answer.reload && !removed) again();
-    else if (removed || now.length) load(answer.reload && again);
+    return [before, last || []];
   };
+  renew();
 
+  // A page that comes back, out of the back/forward cache or to the front, may be older than the choice, and another tab
+  // says when it takes one. A revived page becomes visible first (HTML standard, "reactivate a document"), so what it was
+  // drawn for is remembered apart.
+  const compare = ({ persisted }) => {
+    const before = key(last);
+    paint();
+    const now = key(last);
+    if (persisted && now !== drawn) location.reload();
+    else if (now !== before && csp === undefined) start();
+  };
+  // an open channel would keep the page out of the back/forward cache
+  addEventListener("pagehide", () => tabs.close());
+  addEventListener("pageshow", (event) => {
+    tabs = new BroadcastChannel("gem-consent");
+    tabs.onmessage = compare;
+    compare(event);
+  });
+  addEventListener("visibilitychange", compare);
+  // and a script that draws the whole page anew may take the attribute off
+  new MutationObserver(() => root.dataset.gemConsent || paint()).observe(root, { attributes: true });
+
+  const ask = (name, ...given) => {
+    parts ||= new Promise((resolve, reject) => {
+      load("/assets/" + press, reject).gem = (make) => resolve(make({ path, nonce, granted, renew, start, send, plain }));
+    });
+    return parts.then((made) => made[name](...given));
+  };
+  // the plain form tells the visitor what the server has against it
+  const plain = (form, button) => {
+    isPlain = true;
+    form.requestSubmit(button);
+  };
+  const unsent = (form, button) => {
+    paint();
+    const alert = form.querySelector("[role=alert]");
+    if (alert) alert.textContent = form.dataset.gem;
+    button.focus();
+  };
+  const send = (form, button) => {
+    if (root.dataset.gemConsent === "saving") return null;
+    root.dataset.gemConsent = "saving";
+    if (!button.value.startsWith("grant")) tell();
+    const fields = new FormData(form);
+    const body = JSON.stringify({
+      ...Object.fromEntries(fields),
+      decision: button.value,
+      purposes: fields.getAll("purpose"),
+      return: location.pathname + location.search,
+      csp: csp !== undefined,
+      // one for one choice, however often it has to be sent; plain http has no way to make one
+      key: token ||= crypto.randomUUID?.(),
+    });
+    const headers = { "content-type": "application/json" };
+    return fetch(path, { method: "POST", headers, body, keepalive: true, signal: AbortSignal.timeout?.(1e4) })
+      .then((response) => ask("answered", response, form, button).catch(() => plain(form, button)), () => unsent(form, button));
+  };
   // Captured, so that it comes before the listeners of frameworks that send forms themselves.
   addEventListener("submit", (event) => {
-    const form = event.target, button = event.submitter;
-    if (event.defaultPrevented || !button || !form.matches("form[data-gem]")) return;
+    const { target, submitter } = event;
+    if (isPlain || !submitter || !target.matches("form[data-gem]")) return;
     event.preventDefault();
-    if (root.dataset.gemConsent === "saving") return;
-    root.dataset.gemConsent = "saving";
-    const decision = button.value;
-    if (decision !== "grant_all") tell();
-    const body = JSON.stringify({
-      decision,
-      notice: form.elements.notice.value,
-      surface: form.elements.surface.value,
-      return: form.elements.return.value,
-      csp: csp !== undefined,
-      key: token,
-    });
-    // the plain form tells the visitor what the server has against it
-    const send = () => {
-      const field = Object.assign(document.createElement("input"), { type: "hidden", name: "decision", value: decision });
-      form.append(field);
-      form.submit();
-      field.remove();
-    };
-    const unsent = () => {
-      paint();
-      form.querySelector("[role=alert]").textContent = form.dataset.gem;
-      button.focus();
-    };
-    const signal = AbortSignal.timeout && AbortSignal.timeout(1e4);
-    fetch(form.action, { method: "POST", headers: { "content-type": "application/json" }, body, keepalive: true, signal })
-      .then((response) => (response.ok ? response.json().then(taken, send) : send()), unsent);
+    event.stopPropagation();
+    send(target, submitter);
   }, true);
+  addEventListener("click", (event) => {
+    const from = event.target.closest?.(":not(form)[data-gem]");
+    if (!from || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    ask(from.dataset.gem, from).catch(() => location.assign(from.href));
+  });
 
-  const started = shown === "?" ? [] : shown.split("~");
-  if (last && last.some((id) => !started.includes(id))) load();
+  // a reload has come between the press and the word on it
+  if (history.state?.gemConsent) {
+    history.replaceState({ ...history.state, gemConsent: 0 }, "");
+    addEventListener("DOMContentLoaded", () => ask("settle"));
+  }
+  const started = shown.split("~");
+  if (last && last.some((id) => !started.includes(id))) start();
+  // a document for everyone leaves the control's style to be fetched by those who see it
+  if (last && shown === "?") ask("dress");
+
+  window.gemConsent = {
+    get granted() {
+      return granted();
+    },
+    on: (heed) => addEventListener("gem-consent", (event) => heed(event.detail)),
+    open: () => ask("open"),
+    grant: (...purposes) => ask("decide", "grant", purposes),
+    deny: (...purposes) => ask("decide", "deny", purposes),
+  };
 })();

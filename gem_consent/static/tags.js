@@ -34,4 +34,5 @@
     forget(names, keys);
   };
   /* services */
+  /* waiting */
 })();

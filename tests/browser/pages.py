@@ -17,8 +17,12 @@ from starlette.routing import Route
 
 from browser.google import ID, TAG
 from gem_consent import ConsentMiddleware, Controller, GoogleAnalytics, Policy, Purpose, Service
+from gem_consent.scripts import asset
 
-__all__ = ["LOCAL_POLICY", "POLICY", "SEVERAL", "Clock", "Row", "Site"]
+__all__ = ["LOCAL_POLICY", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
+
+PRESS = f"GET /privacy-choices/assets/{asset('press.js')[0]}"
+"""The request for the script that a press needs."""
 
 _NONCE = "dGhlIG5vbmNlIG9mIGEgcGFnZQ"
 _CSP = {

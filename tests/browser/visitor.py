@@ -63,6 +63,16 @@ class Visitor:
         """The settings control, by its role and name."""
         return self.page.get_by_role("region", name="Cookies", exact=True)
 
+    @property
+    def status(self) -> Locator:
+        """Where it is said that a choice is saved."""
+        return self.page.locator("#gem-status")
+
+    @property
+    def preferences(self) -> Locator:
+        """The preferences, in place."""
+        return self.page.get_by_role("dialog", name="Manage my cookies")
+
     def button(self, name: str) -> Locator:
         """A button, by its name."""
         return self.page.get_by_role("button", name=name)
@@ -86,6 +96,15 @@ class Visitor:
     def withdraw(self) -> None:
         """Press the button, and wait for the page that follows."""
         self.leave_by(self.button("Withdraw my agreement"))
+
+    def open_preferences(self, way_in: Locator) -> Locator:
+        """Press a link to the preferences; give them, in place where there is a script, else as a page."""
+        if not self.has_script:
+            self.leave_by(way_in)
+            return self.page.locator("main")
+        way_in.click()
+        self.preferences.wait_for()
+        return self.preferences
 
     def leave_by(self, element: Locator) -> None:
         """Press something that loads a page, and wait for all of it."""

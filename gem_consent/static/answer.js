@@ -1,0 +1,53 @@
+// What follows a press: the page shows the choice, other tabs hear of it, what was granted starts.
+const style = document.createElement("style");
+style.nonce = nonce;
+style.textContent = /* style */;
+// before the site's own, which may say otherwise
+const dress = () => document.head.prepend(style);
+dress();
+
+// a status is spoken only when it changes while it can be seen; the button that had the focus is gone
+const settle = (isQuiet) => {
+  const control = document.querySelector("#gem-settings a"), status = document.querySelector("#gem-status");
+  if (control && !isQuiet) control.focus({ preventScroll: true });
+  if (status) setTimeout(() => (status.textContent = status.dataset.saved), 200);
+};
+
+const taken = (answer, form) => {
+  const [before, now] = renew();
+  const tabs = new BroadcastChannel("gem-consent");
+  tabs.postMessage(0);
+  tabs.close();
+  const removed = before.some((id) => !now.includes(id));
+  const again = () => {
+    history.replaceState({ ...history.state, gemConsent: 1 }, "");
+    location.reload();
+  };
+  const frame = embedded(form);
+  if (!answer.reload) settle(frame || form.hidden);
+  // what runs must be stopped before the page goes; what the page's policy forbids must not be started on it
+  if (answer.reload && !removed) again();
+  else if (removed || now.length) start(() => answer.reload ? again() : frame && frame.focus());
+  return true;
+};
+
+const answered = (response, form, button) =>
+  response.ok ? response.json().then((answer) => taken(answer, form)) : plain(form, button);
+
+// A choice that the site's own script takes from the visitor, by a form like any other.
+const decide = async (decision, purposes) => {
+  const state = await (await fetch(path + "/state")).json();
+  const form = document.createElement("form");
+  Object.assign(form, { method: "post", action: path, hidden: true });
+  const fields = [["notice", state.notice], ["surface", "site"], ["return", location.pathname + location.search]];
+  for (const [name, value] of fields.concat(purposes.map((id) => ["purpose", id]))) {
+    form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+  }
+  document.body.append(form);
+  const button = Object.assign(document.createElement("button"), { name: "decision", value: purposes.length ? decision : decision + "_all" });
+  form.append(button);
+  const isTaken = await send(form, button);
+  form.remove();
+  if (!isTaken) throw new Error("gem_consent: the choice could not be sent");
+  return granted();
+};
