@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 from anyio import get_current_task, to_thread
 
@@ -16,13 +17,15 @@ from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
 from gem_consent.policy import Policy
 from gem_consent.proof.checkpoint import MIN_SECRET_CHARACTERS
 from gem_consent.recorder import Recorder
-from gem_consent.rendering import Renderer
+from gem_consent.rendering import Appearance, Renderer
+from gem_consent.scripts import Layout
 from gem_consent.site import DocumentsMode, GpcMode, InsertMode, Scope, Site
 from gem_consent.well_known import GPC_PATH, state_gpc
 
 __all__ = ["ConsentMiddleware"]
 
 Receive = Callable[[], Awaitable[Message]]
+SettingsMode: TypeAlias = Literal["auto", "site"]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _logger = logging.getLogger("gem_consent")
@@ -45,6 +48,10 @@ class ConsentMiddleware:
             for all; or a function of the ASGI scope that gives one of the three.
         insert: ``auto`` puts the notice, the control and the tags into documents; ``never`` leaves all of it
             to the site's templates, in the form for everyone.
+        layout: where the notice stands: ``bar`` at the foot of the window, ``box`` in its corner, ``top``
+            before the page, ``dialog`` in the middle.
+        settings: ``auto`` shows a control after a choice; ``site`` leaves it to a link of the site's own.
+        templates: a folder with templates of the site's own, which come before the library's of that name.
         keeps_network: whether events hold the visitor's network prefix (/24 or /48).
         gpc: ``refuse`` takes Global Privacy Control for a refusal and shows no notice to its visitors;
             ``ask`` asks them like all others. It never grants anything.
@@ -79,6 +86,9 @@ class ConsentMiddleware:
         https_only: bool | None = None,
         documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode] = "auto",
         insert: InsertMode = "auto",
+        layout: Layout = "bar",
+        settings: SettingsMode = "auto",
+        templates: str | Path | None = None,
         keeps_network: bool = False,
         gpc: GpcMode = "ask",
         signing_key: str | None = None,
@@ -96,6 +106,7 @@ class ConsentMiddleware:
                 https_only,
                 documents,
                 insert,
+                _appearance(layout, settings, templates),
                 keeps_network,
                 gpc,
                 signing_key,
@@ -207,6 +218,7 @@ def _site(
     https_only: bool | None,
     documents: DocumentsMode | Callable[[Mapping[str, Any]], DocumentsMode],
     insert: InsertMode,
+    appearance: Appearance,
     keeps_network: bool,
     gpc: GpcMode,
     signing_key: str | None,
@@ -218,7 +230,7 @@ def _site(
         raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
     if gpc not in get_args(GpcMode):
         raise ConfigurationError(f"gpc is {gpc!r}; allowed: one of {', '.join(get_args(GpcMode))}")
-    renderer = Renderer(policy, obeys_gpc=gpc == "refuse")
+    renderer = Renderer(policy, appearance, obeys_gpc=gpc == "refuse")
     cookie = ConsentCookie(secret_key)
     signing_secret = _signing_secret(secret_key, signing_key)
     return Site(
@@ -236,6 +248,16 @@ def _site(
         gpc=gpc,
         clock=clock,
     )
+
+
+def _appearance(layout: Layout, settings: SettingsMode, templates: str | Path | None) -> Appearance:
+    for name, value, allowed in (("layout", layout, Layout), ("settings", settings, SettingsMode)):
+        if value not in get_args(allowed):
+            raise ConfigurationError(f"{name} is {value!r}; allowed: one of {', '.join(get_args(allowed))}")
+    folder = None if templates is None else Path(templates)
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(f"templates is {str(folder)!r}; allowed: a folder that is there")
+    return Appearance(layout, has_control=settings == "auto", templates=folder)
 
 
 def _signing_secret(secret_key: str | Sequence[str], signing_key: str | None) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import html
-import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-from urllib.parse import quote
+from typing import TypeVar
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
-from gem_consent.consent import Consent
+from gem_consent.consent import UNDECIDED, Consent
 from gem_consent.csp import Needs, hash_source
 from gem_consent.declaration import declaration
+from gem_consent.errors import ConfigurationError
 from gem_consent.locale import match, negotiate
+from gem_consent.markup import missing_from_notice, missing_from_preferences, missing_from_settings
 from gem_consent.policy import Policy, Service
 from gem_consent.proof.event import Event
 from gem_consent.proof.notice import Notice, declaration_script, notice_of
@@ -35,6 +34,7 @@ from gem_consent.scripts import (
     tags_script,
 )
 from gem_consent.services import own_service
+from gem_consent.slots import Slots, Slotted, View, ascii_bytes, tokens
 from gem_consent.translation import Translation, catalogue_digest, languages_of
 
 __all__ = ["LIBRARY", "Announcement", "Appearance", "Renderer", "Slots", "View", "environment_of"]
@@ -42,47 +42,10 @@ __all__ = ["LIBRARY", "Announcement", "Appearance", "Renderer", "Slots", "View",
 LIBRARY = f"gem-consent {version('gem-consent')}"
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SLOT = re.compile(r"@gem:([a-z_]+)@")
 _MAX_TAG_CHARACTERS = 35  # RFC 5646, section 4.4.1: what any language tag fits into
 _MAX_REMEMBERED = 256
 
 _T = TypeVar("_T")
-
-
-class View(NamedTuple):
-    """What a document shows: the form for everyone (shared), or that of one visitor.
-
-    Args:
-        is_shared: the same bytes for every visitor; scripts decide what is visible.
-        is_decided: there is nothing to ask, since the visitor's choice stands, a signal refuses, or a crawler
-            reads; never with ``is_shared``.
-        granted: what was granted; never with ``is_shared``.
-    """
-
-    is_shared: bool
-    is_decided: bool = False
-    granted: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, consent: Consent) -> View:
-        """Give the view of one visitor."""
-        return cls(is_shared=False, is_decided=consent.is_decided, granted=consent.granted)
-
-
-class Slots(NamedTuple):
-    """What one request fills in.
-
-    Args:
-        prefix: the path of the library's own pages, with the application's ``root_path``.
-        return_to: the local path to come back to after a choice.
-        nonce: the page's Content-Security-Policy nonce, if it has one.
-        needs_reload: the page's policy forbids what a grant would start, so that a grant reloads it.
-    """
-
-    prefix: str
-    return_to: str = ""
-    nonce: str | None = None
-    needs_reload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +94,15 @@ class Renderer:
         self._environments = PerLanguage(self.languages, self._environment)
         self.notices = PerLanguage(self.languages, self._archived)
         self.edition = _digest(
-            code_digest(), self._signals, repr(policy), *map(catalogue_digest, self.languages)
+            code_digest(),
+            self._signals,
+            repr(policy),
+            f"{self.appearance.layout} {self.appearance.has_control}",
+            *_texts(self.appearance.templates),
+            *map(catalogue_digest, self.languages),
         )
+        if self.appearance.templates and policy.asks:
+            self._require_whole_templates()
         self.hosts = self._hosts({purpose.id for purpose in policy.asked})
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
@@ -245,15 +215,15 @@ class Renderer:
             stop_script=script,
             stylesheet=f"{slots.prefix}/assets/{asset('preferences.css')[0]}",
         )
-        return _ascii(page), _own_policy([script] if script else [])
+        return ascii_bytes(page), _own_policy([script] if script else [])
 
     def gettext(self, language: str, message: str) -> str:
         """Give a text of the library's own in this language."""
         return self._translations[language].catalogue.gettext(message)
 
-    def _drawn(self, name: str, view: View, language: str) -> _Slotted:
+    def _drawn(self, name: str, view: View, language: str) -> Slotted:
         draw: Callable[[View, str], str] = getattr(self, f"_draw_{name}")
-        return _Slotted(draw(view, language))
+        return Slotted(draw(view, language))
 
     def _draw_head(self, view: View, _: str) -> str:
         shown = "~".join(sorted(view.granted)) if view.is_decided else "?"
@@ -270,7 +240,7 @@ class Renderer:
     def _draw_notice(self, view: View, language: str) -> str:
         if view.is_decided or not self.policy.asks:
             return ""
-        return self._render("notice.html", language, slots=_tokens(self.notices[language].digest, language))
+        return self._render("notice.html", language, slots=tokens(self.notices[language].digest, language))
 
     def _draw_settings(self, view: View, language: str) -> str:
         if not self.policy.asks:
@@ -278,11 +248,39 @@ class Renderer:
         return self._render(
             "settings.html",
             language,
-            slots=_tokens(self.notices[language].digest, language),
+            slots=tokens(self.notices[language].digest, language),
             is_decided=view.is_decided,
             granted=view.granted,
             has_control=self.appearance.has_control,
         )
+
+    def _require_whole_templates(self) -> None:
+        """Refuse templates of the site's own that no longer are a notice, a control or a preferences page."""
+        asked = self.policy.asked
+        for tag in self.languages:
+            text = self._translations[tag].text
+            digest = self.notices[tag].digest
+            gaps = {
+                "notice.html": missing_from_notice(
+                    self._draw_notice(View(is_shared=True), tag),
+                    digest=digest,
+                    privacy_url=self.policy.privacy_url,
+                    words=[text(words) for purpose in asked for words in (purpose.name, purpose.description)],
+                ),
+                "settings.html": missing_from_settings(
+                    self._draw_settings(View(is_shared=True), tag), has_control=self.appearance.has_control
+                ),
+                "preferences.html": missing_from_preferences(
+                    self.preferences(tag, UNDECIDED, Slots("/p"), history=None)[0].decode(),
+                    purposes=[purpose.id for purpose in asked],
+                ),
+            }
+            for name, lacking in gaps.items():
+                if lacking:
+                    raise ConfigurationError(
+                        f"the template {name} of {self.appearance.templates} lacks, in {tag!r}: "
+                        f"{'; '.join(lacking)}. Start from the library's own template of that name"
+                    )
 
     def _draw_trackers(self, _: View, language: str) -> str:
         module = (
@@ -295,7 +293,7 @@ class Renderer:
         page = self._render(
             "archive.html",
             language,
-            slots=dict.fromkeys(_tokens("", language), ""),
+            slots=dict.fromkeys(tokens("", language), ""),
             granted=frozenset(),
             library=LIBRARY,
             code=code_digest(),
@@ -323,7 +321,7 @@ class Renderer:
 
     def _environment(self, language: str) -> Environment:
         translation = self._translations[language]
-        environment = environment_of(translation)
+        environment = environment_of(translation, self.appearance.templates)
         environment.filters["purpose_names"] = partial(self._purpose_names, translation)
         return environment
 
@@ -381,10 +379,15 @@ class _Compiled(BytecodeCache):
 _COMPILED = _Compiled()
 
 
-def environment_of(translation: Translation) -> Environment:
-    """Give what renders the library's templates in one language; nothing in it is one policy's."""
+def environment_of(translation: Translation, templates: Path | None = None) -> Environment:
+    """Give what renders the library's templates in one language; nothing in it is one policy's.
+
+    Args:
+        translation: the language's.
+        templates: a folder whose templates come first.
+    """
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([templates, _TEMPLATES] if templates else [_TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -411,51 +414,6 @@ def environment_of(translation: Translation) -> Environment:
     return environment
 
 
-class _Slotted:
-    """A text with slots: rendered once, joined per request; ASCII, so that any page can carry it."""
-
-    def __init__(self, template: str) -> None:
-        pieces = _SLOT.split(template)
-        self._pieces = [_ascii(piece) for piece in pieces]
-        self._slots = [(at, _FILLS[pieces[at]]) for at in range(1, len(pieces), 2)]
-
-    def fill(self, slots: Slots) -> bytes:
-        if not self._slots:
-            return self._pieces[0]
-        pieces = self._pieces.copy()
-        for at, fill in self._slots:
-            pieces[at] = fill(slots)
-        return b"".join(pieces)
-
-
-@lru_cache(_MAX_REMEMBERED)
-def _escaped(text: str) -> bytes:
-    return _ascii(html.escape(text))
-
-
-@lru_cache(_MAX_REMEMBERED)
-def _quoted(text: str) -> bytes:
-    return quote(text, safe="/").encode()
-
-
-_FILLS: Mapping[str, Callable[[Slots], bytes]] = {
-    "prefix": lambda slots: _escaped(slots.prefix),
-    "return_to": lambda slots: _escaped(slots.return_to),
-    "return_query": lambda slots: _quoted(slots.return_to),
-    "nonce": lambda slots: _ascii(f' nonce="{html.escape(slots.nonce)}"') if slots.nonce else b"",
-    "csp": lambda slots: b" data-csp" if slots.needs_reload else b"",
-}
-
-
-def _tokens(digest: str, language: str) -> dict[str, str]:
-    return {
-        "digest": digest,
-        "prefix": "@gem:prefix@",
-        "return_to": "@gem:return_to@",
-        "preferences": f"@gem:prefix@?lang={language}&return=@gem:return_query@",
-    }
-
-
 def _own_policy(scripts: Sequence[str]) -> str:
     """Give the policy of the library's own page (Content Security Policy Level 3)."""
     allowed = " ".join(f"'{hash_source(script)}'" for script in scripts) or "'none'"
@@ -465,6 +423,11 @@ def _own_policy(scripts: Sequence[str]) -> str:
     )
 
 
+def _texts(folder: Path | None) -> Iterator[str]:
+    for path in sorted(folder.glob("*.html")) if folder else ():
+        yield path.read_text("utf-8")
+
+
 def _number(value: int) -> str:
     """Group digits by a narrow space that does not break, as ISO 80000-1 has it, in every language."""
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -472,11 +435,6 @@ def _number(value: int) -> str:
 
 def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _ascii(text: str) -> bytes:
-    # character references, so that a page in any ASCII-compatible encoding can carry it
-    return text.encode("ascii", "xmlcharrefreplace")
 
 
 def _digest(*parts: str) -> str:

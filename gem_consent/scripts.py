@@ -37,7 +37,7 @@ ASSETS: Mapping[str, str] = MappingProxyType(
 
 _STATIC = Path(__file__).parent / "static"
 _SLOT = re.compile(r"/\* ([a-z]+(?:\.js|\.css)?) \*/")
-# Strings are left alone. Our own scripts end their statements, and have no templates and no spaces in expressions.
+# Strings are left alone. Our own scripts end their statements, and have no templates.
 _PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?&|<>\[\]])\s*')
 
 

@@ -136,17 +136,22 @@ def test_misspelt_purpose_is_an_error(consent: Consent) -> None:
         ("save", {"media", "necessary", "login"}, {"media"}),
         ("deny_all", {"gone"}, set()),
         ("withdraw", {"gone"}, set()),
+        ("grant", {"media", "login"}, {"media", "marketing"}),
+        ("grant", {"marketing"}, {"marketing"}),
+        ("deny", {"marketing"}, set()),
+        ("deny", {"media", "gone"}, {"marketing"}),
     ],
 )
 def test_action_grants_what_it_says(action: Action, ticked: set[str], granted: set[str]) -> None:
-    """Ticks count for a saved choice alone; an outdated page's tick never stands in the way of a refusal."""
-    assert granted_by(action, frozenset(ticked), POLICY) == granted
+    """Names count where something is granted; an outdated page's never stand in the way of a refusal."""
+    assert granted_by(action, frozenset(ticked), POLICY, frozenset({"marketing"})) == granted
 
 
-def test_saving_unknown_purpose_fails() -> None:
+@pytest.mark.parametrize("action", ["save", "grant"])
+def test_granting_unknown_purpose_fails(action: Action) -> None:
     """A ticked purpose that the policy has not is refused with the list of those there are."""
     with pytest.raises(PolicyError, match=r"purpose is 'gone'; allowed: one of necessary, analytics, media"):
-        granted_by("save", frozenset({"media", "gone"}), POLICY)
+        granted_by(action, frozenset({"media", "gone"}), POLICY)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_other_addresses_are_dropped(value: str) -> None:
 
 
 @given(
-    action=st.sampled_from(["grant_all", "deny_all", "save", "withdraw"]),
+    action=st.sampled_from(["grant_all", "deny_all", "save", "withdraw", "grant", "deny"]),
     purposes=st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True), max_size=20),
     surface=st.sampled_from(["", "notice", "settings"]),
 )

@@ -32,7 +32,8 @@ _CONTRAST = """\
   const parts = (colour) => colour.match(/[0-9.]+/g).map(Number);
   const ground = (element) => {
     const colour = parts(getComputedStyle(element).backgroundColor);
-    return colour.length === 4 && colour[3] === 0 ? ground(element.parentElement || element.getRootNode().host) : colour;
+    const around = element.parentElement || element.getRootNode().host;
+    return colour.length === 4 && colour[3] === 0 ? ground(around) : colour;
   };
   const light = (colour) => colour.slice(0, 3).map((part) => part / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
