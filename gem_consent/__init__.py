@@ -3,6 +3,7 @@
 from gem_consent.consent import UNDECIDED, Consent
 from gem_consent.errors import ConfigurationError, ConsentError, LedgerError, LedgerUnavailable, PolicyError
 from gem_consent.exchange import get_consent
+from gem_consent.export_app import export_app
 from gem_consent.middleware import ConsentMiddleware
 from gem_consent.policy import Controller, Policy, Purpose, Service, Tracker
 from gem_consent.policy_file import load_policy
@@ -25,6 +26,7 @@ __all__ = [
     "Purpose",
     "Service",
     "Tracker",
+    "export_app",
     "get_consent",
     "load_policy",
 ]

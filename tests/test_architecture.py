@@ -30,7 +30,16 @@ FLOORS: list[list[str]] = [
         "slots",
     ],
     ["declaration", "ledger", "policy_file", "recorder", "rendering", "scripts", "site", "translation"],
-    ["endpoints", "evidence", "evidence_cover", "exchange", "receipt", "receipt_pages", "well_known"],
+    [
+        "endpoints",
+        "evidence",
+        "evidence_cover",
+        "exchange",
+        "export_app",
+        "receipt",
+        "receipt_pages",
+        "well_known",
+    ],
     ["middleware", "templating"],
     ["cli", "demo"],
 ]

@@ -214,7 +214,7 @@ def test_every_public_name_is_documented() -> None:
     assert [name for name in gem_consent.__all__ if f"`{name}" not in text] == []
 
 
-@pytest.mark.parametrize("name", ["ConsentMiddleware", "GoogleAnalytics"])
+@pytest.mark.parametrize("name", ["ConsentMiddleware", "GoogleAnalytics", "export_app"])
 def test_every_argument_is_documented(name: str) -> None:
     """Each argument stands in its table, in order, with its default."""
     parameters = inspect.signature(getattr(gem_consent, name)).parameters
