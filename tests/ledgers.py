@@ -6,17 +6,21 @@ import hashlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.rows import dict_row
 
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.proof.event import Event, commitment, event_id, utc_text
 from gem_consent.proof.notice import Notice, notice_of
 from gem_consent.proof.tree import leaf_hash, node_hash
 
+Ask: TypeAlias = Callable[..., list[dict[str, Any]]]
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 _COLUMNS = tuple(Event.__dataclass_fields__)
 _ticks = itertools.count()
@@ -55,6 +59,42 @@ def url_of(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@contextmanager
+def asking(place: Path | str) -> Iterator[Ask]:
+    """Give what runs a statement, with nothing but the driver, and gives its rows; all in one transaction.
+
+    Args:
+        place: a file, or the URL of a ledger.
+    """
+    if not str(place).startswith("postgresql:"):
+        with closing(sqlite3.connect(str(place).removeprefix("sqlite:///"))) as file, file:
+            file.row_factory = sqlite3.Row
+            file.execute("BEGIN")
+            assert file.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            yield lambda statement, *values: [dict(row) for row in file.execute(statement, values)]
+        return
+    with psycopg.connect(str(place), row_factory=dict_row) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+
+        def ask(statement: str, *values: Any) -> list[dict[str, Any]]:
+            cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+        yield ask
+
+
+def change(place: Path | str, statement: str, *values: Any) -> None:
+    """Change a ledger behind its back."""
+    with asking(place) as ask:
+        ask(statement, *values)
+
+
+def count(place: Path | str, table: str) -> int:
+    """Count a table's rows."""
+    with asking(place) as ask:
+        return len(ask(f"SELECT 1 AS one FROM {table}"))
+
+
 def naive_root(leaves: list[bytes]) -> bytes:
     """Give a tree's root as RFC 9162, section 2.1.1, says it: by splitting at the largest power of two."""
     if len(leaves) < 2:
@@ -73,24 +113,25 @@ def naive_frontier(leaves: list[bytes]) -> bytes:
     return b"".join(roots)
 
 
-def check(path: Path) -> list[Event]:
-    """Re-check every invariant of a ledger, with nothing but the driver, and give its events in order."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        connection.execute("BEGIN")
-        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        rows = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
+def check(place: Path | str) -> list[Event]:
+    """Re-check every invariant of a ledger, with nothing but the driver, and give its events in order.
+
+    Args:
+        place: a file, or the URL of a ledger.
+    """
+    with asking(place) as ask:
+        rows = ask("SELECT * FROM events ORDER BY position")
         found = [_checked_event(row) for row in rows]
-        _check_tree(connection, rows)
+        _check_tree(ask, rows)
         _check_chain(found)
-        _check_purposes(connection, found)
-        _check_keys(connection, found)
-        for digest, html in connection.execute("SELECT digest, html FROM notices"):
-            assert hashlib.sha256(html).hexdigest() == digest
+        _check_purposes(ask, found)
+        _check_keys(ask, found)
+        for row in ask("SELECT digest, html FROM notices"):
+            assert hashlib.sha256(row["html"]).hexdigest() == row["digest"]
     return found
 
 
-def _checked_event(row: sqlite3.Row) -> Event:
+def _checked_event(row: dict[str, Any]) -> Event:
     columns = {name: row[name] for name in _COLUMNS}
     event = Event(**(columns | {"purposes": json.loads(row["purposes"])}))
     assert len(row["salt"]) == 16
@@ -99,8 +140,8 @@ def _checked_event(row: sqlite3.Row) -> Event:
     return event
 
 
-def _check_tree(connection: sqlite3.Connection, rows: list[sqlite3.Row]) -> None:
-    (ledger,) = connection.execute("SELECT * FROM ledger").fetchall()
+def _check_tree(ask: Ask, rows: list[dict[str, Any]]) -> None:
+    (ledger,) = ask("SELECT * FROM ledger")
     assert ledger["one"] == 1
     assert [row["position"] for row in rows] == list(range(ledger["size"]))
     assert ledger["frontier"] == naive_frontier([row["leaf"] for row in rows])
@@ -115,19 +156,19 @@ def _check_chain(found: list[Event]) -> None:
     assert len({event.id for event in found}) == len(found)
 
 
-def _check_purposes(connection: sqlite3.Connection, found: list[Event]) -> None:
+def _check_purposes(ask: Ask, found: list[Event]) -> None:
     since: dict[str, int] = {}
     for position, event in enumerate(found):
         for purpose in event.purposes:
             since.setdefault(purpose, position)
-    assert dict(connection.execute("SELECT id, since FROM purposes").fetchall()) == since
+    assert {row["id"]: row["since"] for row in ask("SELECT id, since FROM purposes")} == since
 
 
-def _check_keys(connection: sqlite3.Connection, found: list[Event]) -> None:
+def _check_keys(ask: Ask, found: list[Event]) -> None:
     ids = {event.id for event in found}
-    for key, event in connection.execute("SELECT key, event FROM requests"):
-        assert len(bytes.fromhex(key)) == 32
-        assert event in ids
+    for row in ask("SELECT key, event FROM requests"):
+        assert len(bytes.fromhex(row["key"])) == 32
+        assert row["event"] in ids
 
 
 SIGNING_SECRET = "the secret that the tests sign checkpoints with"

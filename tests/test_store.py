@@ -1,34 +1,24 @@
-"""The ledger over a real file: what it appends, gives back, refuses and survives."""
+"""The ledger over each database: what it appends, gives back, refuses and survives."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import multiprocessing
-import os
-import sqlite3
-import stat
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import START, check, make_event, make_notice, url_of
+from ledgers import START, asking, change, check, count, make_event, make_notice
 from sqlalchemy import event as sqlalchemy_event
 
-from gem_consent.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from gem_consent.ledger import sqlite, turn
-from gem_consent.ledger.database import ledger_url
+from gem_consent.errors import ConfigurationError, LedgerError
 from gem_consent.ledger.rows import EventRejected
-from gem_consent.ledger.schema import SCHEMA_VERSION
+from gem_consent.ledger.schema import SCHEMA_VERSION, metadata
 from gem_consent.ledger.store import KEY_LIFETIME, Append, Ledger
 from gem_consent.proof.event import Event, with_previous
 
@@ -45,79 +35,39 @@ class Clock:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where a test's ledger lies."""
-    return tmp_path / "consent.db"
-
-
-@pytest.fixture
 def clock() -> Clock:
     """The ledger's clock."""
     return Clock()
 
 
 @pytest.fixture
-def ledger(path: Path, clock: Clock) -> Iterator[Ledger]:
+def ledger(url: str, clock: Clock) -> Iterator[Ledger]:
     """A ledger without events, checked when the test is over."""
-    ledger = Ledger.open(url_of(path), clock=clock)
+    ledger = Ledger.open(url, clock=clock)
     yield ledger
     ledger.close()
-    check(path)
-
-
-def change(path: Path, statement: str, *values: Any) -> None:
-    """Change a ledger behind its back."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(statement, values)
-
-
-def count(path: Path, table: str) -> int:
-    """Count a table's rows."""
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    check(url)
 
 
 # Opening
 
 
-def test_new_ledger_is_private(ledger: Ledger, path: Path) -> None:
-    """The files of a new ledger are its owner's alone, the lock's and the log's too."""
-    ledger.append([Append(make_event())])
-    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert modes == dict.fromkeys(
-        ("consent.db", "consent.db-wal", "consent.db-shm", "consent.db-lock"), 0o600
-    )
-
-
-def test_commits_are_synced(ledger: Ledger) -> None:
-    """The journal is a write-ahead log that is synced at every commit."""
-    with ledger.reading() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-
-
-def test_second_opening_finds_the_first(ledger: Ledger, path: Path) -> None:
+def test_second_opening_finds_the_first(ledger: Ledger, url: str) -> None:
     """Who opens a ledger again finds its identity and its events."""
     ledger.append([Append(make_event())])
-    again = Ledger.open(url_of(path), must_exist=True)
+    again = Ledger.open(url, must_exist=True)
     assert (again.uuid, again.size) == (ledger.uuid, 1)
     again.close()
     again.close()
 
 
-def test_relative_url_is_made_absolute(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative URL names a file in the present folder, for good."""
-    monkeypatch.chdir(path.parent)
-    url = ledger_url("sqlite:///consent.db")
-    monkeypatch.chdir("/")
-    Ledger.open(url).close()
-    check(path)
-
-
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://user:hunter2@host/db", "is of 'postgresql'; allowed: sqlite:///"),
+        (
+            "mysql://user:hunter2@host/db",
+            "is of 'mysql'; allowed: sqlite:///.*or postgresql://user:password@",
+        ),
         ("sqlite+aiosqlite:///consent.db", "is of 'sqlite"),
         ("consent.db", "cannot be read; allowed: sqlite:///"),
         ("sqlite://", "in memory would lose the proof"),
@@ -135,106 +85,56 @@ def test_other_urls_are_refused(url: str, message: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_absent_ledger_is_not_made(path: Path) -> None:
-    """A ledger that must exist and does not is refused, and nothing is created."""
-    with pytest.raises(LedgerError, match=r"no ledger at .*consent\.db: check the URL"):
-        Ledger.open(url_of(path), must_exist=True)
-    assert list(path.parent.iterdir()) == []
-
-
 @pytest.mark.parametrize("must_exist", [True, False])
-def test_other_database_is_refused(path: Path, must_exist: bool) -> None:
+def test_other_database_is_refused(url: str, must_exist: bool) -> None:
     """A database of the site's own is no place for a ledger, and stays as it is."""
-    change(path, "CREATE TABLE events (name)")
-    with pytest.raises(LedgerError, match="holds no ledger: give the ledger a file of its own"):
-        Ledger.open(url_of(path), must_exist=must_exist)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("events",)]
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    change(url, "CREATE TABLE events (name text)")
+    with pytest.raises(LedgerError, match=r"holds no ledger: give the ledger a (file|schema) of its own"):
+        Ledger.open(url, must_exist=must_exist)
+    with asking(url) as ask:
+        assert ask("SELECT * FROM events") == []
+        if url.startswith("sqlite"):
+            assert ask("SELECT name FROM sqlite_master") == [{"name": "events"}]
+            assert ask("PRAGMA journal_mode") == [{"journal_mode": "delete"}]
 
 
-def test_other_file_is_refused(path: Path) -> None:
-    """A file that is no database is refused, and stays as it is."""
-    path.write_text("not a database, " * 100)
-    with pytest.raises(LedgerError, match="no SQLite database: give the path"):
-        Ledger.open(url_of(path))
-    assert path.read_text() == "not a database, " * 100
-
-
-def test_missing_folder_is_named(path: Path) -> None:
-    """Where the folder is missing, the message says to make it."""
-    with pytest.raises(LedgerError, match=r"create the folder .*absent first"):
-        Ledger.open(url_of(path.parent / "absent" / "consent.db"))
-
-
-def test_folder_instead_of_file_is_refused(path: Path) -> None:
-    """A folder at the ledger's path is refused with a word on rights."""
-    path.mkdir()
-    with pytest.raises(LedgerError, match="cannot be opened: give this process's user the right"):
-        Ledger.open(url_of(path))
-
-
-@pytest.mark.parametrize(
-    ("number", "kind", "message"),
-    [
-        (errno.EACCES, LedgerError, "Permission denied; give this process's user the right"),
-        (errno.EROFS, LedgerError, "Read-only file system; give this process's user the right"),
-        (errno.ENOSPC, LedgerUnavailable, "No space left on device; try again later"),
-        (errno.EMFILE, LedgerUnavailable, "Too many open files; try again later"),
-    ],
-)
-def test_system_refusals_name_remedy(
-    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[LedgerError], message: str
-) -> None:
-    """What the system refuses is told with the remedy, and as passing where it may pass."""
-
-    def refuse(*_: Any) -> int:
-        raise OSError(number, os.strerror(number))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", refuse)
-        with pytest.raises(LedgerError, match=message) as caught:
-            Ledger.open(url_of(path))
-    assert type(caught.value) is kind
-
-
-def test_newer_schema_is_refused(ledger: Ledger, path: Path) -> None:
+def test_newer_schema_is_refused(ledger: Ledger, url: str) -> None:
     """A ledger of a later release is refused, naming both versions."""
-    change(path, "UPDATE ledger SET schema_version = schema_version + 1")
+    change(url, "UPDATE ledger SET schema_version = schema_version + 1")
     newer = SCHEMA_VERSION + 1
     with pytest.raises(LedgerError, match=f"has version {newer}, and this .* knows {SCHEMA_VERSION} at most"):
-        Ledger.open(url_of(path))
+        Ledger.open(url)
 
 
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
         ("DELETE FROM ledger", "the row that says who it is"),
-        ("UPDATE ledger SET frontier = x'00'", "the tree's frontier"),
+        ("UPDATE ledger SET frontier = commitment FROM events", "the tree's frontier"),
         ("DELETE FROM events WHERE position = 2", "the number of its rows"),
     ],
 )
-def test_disagreeing_ledger_is_refused(path: Path, statement: str, message: str) -> None:
+def test_disagreeing_ledger_is_refused(url: str, statement: str, message: str) -> None:
     """A ledger whose rows and tree disagree is refused and pointed to ``verify``."""
-    ledger = Ledger.open(url_of(path))
+    ledger = Ledger.open(url)
     ledger.append([Append(make_event()) for _ in range(3)])
     ledger.close()
-    change(path, statement)
+    change(url, statement)
     with pytest.raises(LedgerError, match=f"disagrees with itself over {message}.*restore a backup"):
-        Ledger.open(url_of(path))
+        Ledger.open(url)
 
 
 # Appending
 
 
-def test_events_come_back_as_committed(ledger: Ledger, path: Path) -> None:
+def test_events_come_back_as_committed(ledger: Ledger, url: str) -> None:
     """What is returned, stored and committed to is one and the same."""
     given = [
         make_event(),
         make_event(purposes={"z": True, "a": False}, browser="Firefox", network="192.0.2.0/24"),
     ]
     stored = ledger.append([Append(event) for event in given])
-    assert stored == given == check(path)
+    assert stored == given == check(url)
     assert [ledger.history(event.subject) for event in given] == [[(0, given[0])], [(1, given[1])]]
 
 
@@ -244,12 +144,12 @@ def test_empty_batch_writes_nothing(ledger: Ledger) -> None:
     assert ledger.size == 0
 
 
-def test_batch_larger_than_variables(ledger: Ledger, path: Path) -> None:
+def test_batch_larger_than_variables(ledger: Ledger, url: str) -> None:
     """A batch may hold more events than a statement takes variables."""
     given = [make_event(subject=f"s{number % 700}") for number in range(1500)]
     stored = ledger.append([Append(event, key=event.id) for event in given])
     assert [event.id for event in stored] == [event.id for event in given]
-    assert check(path) == stored == ledger.append([Append(event, key=event.id) for event in given])
+    assert check(url) == stored == ledger.append([Append(event, key=event.id) for event in given])
 
 
 def test_subject_is_chained(ledger: Ledger) -> None:
@@ -261,56 +161,56 @@ def test_subject_is_chained(ledger: Ledger) -> None:
     assert ledger.history("s") == [(0, first), (1, second), (3, third)]
 
 
-def test_repeated_event_is_written_once(ledger: Ledger, path: Path) -> None:
+def test_repeated_event_is_written_once(ledger: Ledger, url: str) -> None:
     """An event that is stored already comes back as it was, in one batch and in the next."""
     event = make_event(subject="s")
     first, second = ledger.append([Append(event), Append(event)])
     ledger.append([Append(make_event(subject="s"))])
     (again,) = ledger.append([Append(dataclasses.replace(event, state="changed"))])
     assert first == second == again == event
-    assert len(check(path)) == 2
+    assert len(check(url)) == 2
 
 
-def test_repeated_key_is_written_once(ledger: Ledger, clock: Clock, path: Path) -> None:
+def test_repeated_key_is_written_once(ledger: Ledger, clock: Clock, url: str) -> None:
     """The same key and decision within ten minutes give back the first event."""
     first, same = ledger.append([Append(make_event(), key="k"), Append(make_event(), key="k")])
     clock.now += KEY_LIFETIME - timedelta(seconds=1)
     (again,) = ledger.append([Append(make_event(), key="k")])
     assert first == same == again
-    assert check(path) == [first]
+    assert check(url) == [first]
 
 
-def test_key_with_other_decision_counts(ledger: Ledger, path: Path) -> None:
+def test_key_with_other_decision_counts(ledger: Ledger, url: str) -> None:
     """A refusal under the key of a grant is a decision of its own."""
     grant, refusal = (
         make_event(),
         make_event(purposes={"analytics": False}, action="deny_all", state="refused"),
     )
     assert ledger.append([Append(grant, key="k"), Append(refusal, key="k")]) == [grant, refusal]
-    assert check(path) == [grant, refusal]
+    assert check(url) == [grant, refusal]
 
 
-def test_old_keys_are_forgotten(ledger: Ledger, clock: Clock, path: Path) -> None:
+def test_old_keys_are_forgotten(ledger: Ledger, clock: Clock, url: str) -> None:
     """After ten minutes a key is free again, and its row is gone."""
     ledger.append([Append(make_event(), key="k"), Append(make_event(), key="l")])
     clock.now += KEY_LIFETIME
     ledger.append([Append(make_event(), key="k")])
-    assert len(check(path)) == 3
-    assert count(path, "requests") == 1
+    assert len(check(url)) == 3
+    assert count(url, "requests") == 1
 
 
-def test_keys_are_never_stored(ledger: Ledger, path: Path) -> None:
+def test_keys_are_never_stored(ledger: Ledger, url: str) -> None:
     """A key is kept as a hash only."""
     ledger.append([Append(make_event(), key="a-very-recognisable-key")])
-    ledger.close()
-    assert b"recognisable" not in path.read_bytes()
+    with asking(url) as ask:
+        assert "recognisable" not in str([ask(f"SELECT * FROM {table}") for table in metadata.tables])
 
 
-def test_erased_event_frees_its_key(path: Path) -> None:
+def test_erased_event_frees_its_key(url: str) -> None:
     """A key whose event was erased makes a new event."""
-    ledger = Ledger.open(url_of(path))
+    ledger = Ledger.open(url)
     ledger.append([Append(make_event(), key="k")])
-    change(path, "UPDATE events SET id = NULL, subject = NULL, salt = NULL, purposes = NULL")
+    change(url, "UPDATE events SET id = NULL, subject = NULL, salt = NULL, purposes = NULL")
     (event,) = ledger.append([Append(make_event(), key="k")])
     assert ledger.history(event.subject) == [(1, event)]
     ledger.close()
@@ -328,20 +228,20 @@ def test_erased_event_frees_its_key(path: Path) -> None:
         ({"purposes": {"analytics": 1}}, "its purposes answers with type int; allowed: True or False"),
     ],
 )
-def test_misfit_sinks_nothing(ledger: Ledger, path: Path, changes: dict[str, Any], message: str) -> None:
+def test_misfit_sinks_nothing(ledger: Ledger, url: str, changes: dict[str, Any], message: str) -> None:
     """An event that can never be stored is refused with its column, and its batch leaves no trace."""
     with pytest.raises(EventRejected, match=message):
         ledger.append([Append(make_event()), Append(make_event(**changes))])
-    assert check(path) == []
+    assert check(url) == []
 
 
-def test_words_of_requests_are_cut(ledger: Ledger, path: Path) -> None:
+def test_words_of_requests_are_cut(ledger: Ledger, url: str) -> None:
     """What a request words is cut to its column and cleaned, and committed to as it is stored."""
     event = make_event(site="é" * 300, surface="a\0b", language="\udcff", browser="b" * 65, device="d" * 16)
     (stored,) = ledger.append([Append(event)])
     assert (stored.site, stored.surface, stored.language) == ("é" * 254 + "…", "a\ufffdb", "?")
     assert (stored.browser, stored.device, stored.system) == ("b" * 63 + "…", "d" * 16, None)
-    assert check(path) == [stored]
+    assert check(url) == [stored]
 
 
 printable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -358,22 +258,20 @@ appends = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(appends, max_size=12), max_size=6))
-def test_any_batches_keep_the_invariants(batches: list[list[Append]]) -> None:
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(appends, max_size=12), max_size=6))
+def test_any_batches_keep_the_invariants(new_url: Callable[[], str], batches: list[list[Append]]) -> None:
     """Whatever is appended, in whatever batches: the ledger holds each event once, and answers with it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "consent.db"
-        ledger = Ledger.open(url_of(path))
-        expected: list[Event] = []
-        keys: dict[str, Event] = {}
+    url = new_url()
+    expected: list[Event] = []
+    keys: dict[str, Event] = {}
+    with closing(Ledger.open(url)) as ledger:
         for batch in batches:
             answers = ledger.append(batch)
             assert len(answers) == len(batch)
             for item, answer in zip(batch, answers, strict=True):
                 expect(item, answer, expected, keys)
-            assert check(path) == expected
-        ledger.close()
+            assert check(url) == expected
 
 
 def expect(item: Append, answer: Event, expected: list[Event], keys: dict[str, Event]) -> None:
@@ -446,23 +344,24 @@ def fail_statement(ledger: Ledger, number: int) -> Callable[[], None]:
     def fail(*_: Any) -> None:
         remaining[0] -= 1
         if remaining[0] == 0:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise driver.OperationalError("disk I/O error")
 
     engine = ledger._connection.engine
+    driver: Any = engine.dialect.loaded_dbapi
     sqlalchemy_event.listen(engine, "before_cursor_execute", fail)
     return lambda: sqlalchemy_event.remove(engine, "before_cursor_execute", fail)
 
 
-def test_failed_statement_leaves_no_trace(path: Path) -> None:
+def test_failed_statement_leaves_no_trace(url: str) -> None:
     """Whichever statement fails, nothing of the batch stays, and a second try stores it once."""
-    ledger = Ledger.open(url_of(path))
+    ledger = Ledger.open(url)
     ledger.append([Append(make_event(subject="s"))])
     failures = 0
     for number in range(1, 40):
         batch = [
             Append(make_event(subject="s", purposes={f"p{number}": True}), key=f"k{number}") for _ in "12"
         ]
-        before = check(path)
+        before = check(url)
         mend = fail_statement(ledger, number)
         try:
             ledger.append(batch)
@@ -471,84 +370,41 @@ def test_failed_statement_leaves_no_trace(path: Path) -> None:
             failures += 1
         finally:
             mend()
-        assert check(path) == before
+        assert check(url) == before
         (first, _) = ledger.append(batch)
-        assert check(path) == [*before, first]
+        assert check(url) == [*before, first]
     ledger.close()
     assert failures >= 9
 
 
-def test_commit_with_lost_answer_is_found(
-    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commit_with_lost_answer_is_found(ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that happened although it failed is found by the second try."""
     event = make_event()
-    dialect = ledger._connection.engine.dialect
+    dialect: Any = ledger._connection.engine.dialect
     commit = dialect.do_commit
 
     def lose(connection: Any) -> None:
         commit(connection)
-        raise sqlite3.OperationalError("disk I/O error")
+        raise dialect.loaded_dbapi.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
         patch.setattr(dialect, "do_commit", lose)
-        with pytest.raises(LedgerError, match="cannot be used"):
+        with pytest.raises(LedgerError, match=r"cannot be (used|reached)"):
             ledger.append([Append(event, key="k")])
-    assert ledger.append([Append(event, key="k")]) == [event] == check(path)
+    assert ledger.append([Append(event, key="k")]) == [event] == check(url)
 
 
-def test_full_disk_is_told(ledger: Ledger, path: Path) -> None:
-    """A full disk makes the ledger unavailable, names the remedy, and passes."""
-    ledger.append([Append(make_event())])
-    with ledger.reading() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(LedgerUnavailable, match="the disk is full: free some space"):
-        ledger.append([Append(make_event()) for _ in range(500)])
-    assert len(check(path)) == 1
-    with ledger.reading() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
-    ledger.append([Append(make_event()) for _ in range(500)])
-    assert len(check(path)) == 501
-
-
-def test_locked_ledger_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process holds the lock nothing is written; reads go on, and afterwards all does."""
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
-    ledger = Ledger.open(url_of(path))
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerUnavailable, match="another process holds it: try again"):
-            ledger.append([Append(make_event())])
-        assert ledger.size == 0
-    ledger.append([Append(make_event())])
-    ledger.close()
-    assert len(check(path)) == 1
-
-
-def test_replaced_file_is_noticed(path: Path) -> None:
-    """Proof is never written into a file that was moved away or replaced."""
-    ledger = Ledger.open(url_of(path))
-    path.rename(path.with_name("moved.db"))
-    with pytest.raises(LedgerUnavailable, match="was moved or replaced while open"):
-        ledger.append([Append(make_event())])
-    path.touch()
-    with pytest.raises(LedgerUnavailable, match="was moved or replaced while open"):
-        ledger.append([Append(make_event())])
-    ledger.close()
-
-
-def test_purposes_survive_failed_batch(ledger: Ledger, path: Path) -> None:
+def test_purposes_survive_failed_batch(ledger: Ledger, url: str) -> None:
     """A purpose first named by a batch that failed is registered by the next one that names it."""
     for number in (7, 8):
         mend = fail_statement(ledger, number)
-        with pytest.raises(LedgerError, match="cannot be used"):
+        with pytest.raises(LedgerError, match=r"cannot be (used|reached)"):
             ledger.append([Append(make_event(purposes={"new": True}))])
         mend()
     ledger.append([Append(make_event(purposes={"old": True}))])
     ledger.append([Append(make_event(purposes={"new": True}))])
     ledger.append([Append(make_event(purposes={"new": False, "old": True}))])
-    assert len(check(path)) == 3
+    assert len(check(url)) == 3
 
 
 # Processes
@@ -565,61 +421,23 @@ def append_some(url: str, number: int) -> None:
     ledger.close()
 
 
-def test_processes_share_one_ledger(path: Path) -> None:
+def test_processes_share_one_ledger(url: str) -> None:
     """Four processes that start at once make one ledger, and each event has its place in it."""
     spawn = multiprocessing.get_context("spawn")
-    children = [spawn.Process(target=append_some, args=(url_of(path), number)) for number in range(4)]
+    children = [spawn.Process(target=append_some, args=(url, number)) for number in range(4)]
     for child in children:
         child.start()
     for child in children:
         child.join(120)
     assert [child.exitcode for child in children] == [0] * 4
-    events = check(path)
+    events = check(url)
     assert len(events) == 800
     assert {event.subject for event in events} == {f"{n}-{k}" for n in range(4) for k in range(5)}
 
 
-def turn_of(ledger: Ledger) -> turn.Turn:
-    """Give the queue that a ledger's file is written in turn by."""
-    assert isinstance(ledger._database, sqlite.SqliteDatabase)
-    return ledger._database._turn
-
-
-def test_stuck_process_stops_nobody(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that keeps the turn for ever delays a write, and does not prevent it."""
-    monkeypatch.setattr(turn.Turn.taken, "__defaults__", (0.01,), raising=False)
-    own = turn_of(ledger)
-    with path.with_name("consent.db-lock").open("rb") as stuck:
-        fcntl.flock(stuck, fcntl.LOCK_EX)
-        with own.taken(0.01):
-            pass
-        with own.taken(0.01):
-            ledger.append([Append(make_event())])
-    late = own._late
-    assert late is not None
-    late.join(10)
-    with path.with_name("consent.db-lock").open("rb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert len(check(path)) == 1
-
-
-def test_turn_comes_when_freed(ledger: Ledger, path: Path) -> None:
-    """A writer that waits for its turn gets it as soon as the other lets go."""
-    with path.with_name("consent.db-lock").open("rb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        descriptor = turn_of(ledger)._open()
-        ready: list[int | None] = []
-        thread = threading.Thread(target=lambda: ready.append(turn_of(ledger)._queue(descriptor, 30)))
-        thread.start()
-        fcntl.flock(other, fcntl.LOCK_UN)
-        thread.join(30)
-    assert ready == [descriptor]
-    turn._release(descriptor)
-
-
-def test_commitments_hide_their_events(ledger: Ledger, path: Path) -> None:
+def test_commitments_hide_their_events(ledger: Ledger, url: str) -> None:
     """The same words under another salt make another commitment, so a guess cannot be tried."""
     ledger.append([Append(make_event()), Append(make_event())])
-    with closing(sqlite3.connect(path)) as connection:
-        salts = [row[0] for row in connection.execute("SELECT salt FROM events")]
+    with asking(url) as ask:
+        salts = [row["salt"] for row in ask("SELECT salt FROM events")]
     assert len({hashlib.sha256(salt).digest() for salt in salts}) == 2

@@ -12,9 +12,11 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from gem_consent.errors import ConfigurationError
-from gem_consent.ledger.sqlite import ALLOWED, SqliteDatabase
+from gem_consent.ledger import postgres, sqlite
 
 __all__ = ["Database", "database_of", "ledger_url"]
+
+_ALLOWED = f"{sqlite.ALLOWED}, or {postgres.ALLOWED}"
 
 
 class Database(Protocol):
@@ -59,13 +61,22 @@ class Database(Protocol):
         """Hold a write transaction that makes or changes tables, one at a time among all processes."""
 
 
-def database_of(url: str) -> Database:
+def database_of(url: str, *, is_patient: bool = False) -> Database:
     """Give the database that a ledger's URL names; opens nothing.
+
+    Args:
+        url: ``sqlite:///…`` or ``postgresql://…``.
+        is_patient: let PostgreSQL take as long as it does, for an operator's commands; a site would hang.
 
     Raises:
         ConfigurationError: the URL cannot be read, or names what can keep no ledger.
     """
-    return SqliteDatabase(_parsed(url))
+    parsed = _parsed(url)
+    if parsed.drivername in postgres.SCHEMES:
+        return postgres.PostgresDatabase(parsed, is_patient=is_patient)
+    if parsed.drivername in sqlite.SCHEMES:
+        return sqlite.SqliteDatabase(parsed)
+    raise ConfigurationError(f"The ledger's URL is of {parsed.drivername!r}; allowed: {_ALLOWED}")
 
 
 def ledger_url(url: str) -> str:
@@ -82,4 +93,4 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     except ArgumentError:
         # A URL may hold a password: none is repeated.
-        raise ConfigurationError(f"The ledger's URL cannot be read; allowed: {ALLOWED}") from None
+        raise ConfigurationError(f"The ledger's URL cannot be read; allowed: {_ALLOWED}") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, Inspector, inspect, select
 
 from gem_consent.errors import LedgerError
 from gem_consent.ledger.database import Database
@@ -35,12 +35,14 @@ def prepare(database: Database, connection: Connection, *, must_exist: bool) -> 
     if found.version < SCHEMA_VERSION:
         with database.upgrading(connection):
             # Once more, under the lock: another process may have been faster.
-            migrate(connection, _find(connection, database, must_exist).version)
+            migrate(connection, _find(connection, database, must_exist, is_to_lock=True).version)
             found = _find(connection, database, must_exist=True)
     return found.uuid
 
 
-def _find(connection: Connection, database: Database, must_exist: bool) -> _Found:
+def _find(
+    connection: Connection, database: Database, must_exist: bool, *, is_to_lock: bool = False
+) -> _Found:
     inspector = inspect(connection)
     tables = set(inspector.get_table_names(schema=inspector.default_schema_name))
     if "ledger" not in tables:
@@ -48,9 +50,11 @@ def _find(connection: Connection, database: Database, must_exist: bool) -> _Foun
             raise LedgerError(
                 f"The database at {database.name} holds no ledger: {database.own_place}, or check the URL"
             )
+        _require_no_other(inspector, database)
         return _Found(0, "")
-
-    row = connection.execute(select(ledger.c.uuid, ledger.c.schema_version)).one_or_none()
+    # Locked where it is to be changed: who upgrades waits for whoever writes.
+    wanted = select(ledger.c.uuid, ledger.c.schema_version)
+    row = connection.execute(wanted.with_for_update() if is_to_lock else wanted).one_or_none()
     if row is None or row.schema_version < 1:
         raise disagreement(database, "the row that says who it is")
     if row.schema_version > SCHEMA_VERSION:
@@ -62,6 +66,15 @@ def _find(connection: Connection, database: Database, must_exist: bool) -> _Foun
         missing = ", ".join(sorted(metadata.tables.keys() - tables))
         raise disagreement(database, f"its tables ({missing} missing)")
     return _Found(row.schema_version, row.uuid)
+
+
+def _require_no_other(inspector: Inspector, database: Database) -> None:
+    """Refuse to begin a ledger before another one on PostgreSQL's search path, which would be left behind."""
+    if "ledger" in inspector.get_table_names():
+        raise LedgerError(
+            f"The first schema on the search_path of {database.name} is empty, and a later one holds a "
+            "ledger: name in the search_path the one that is meant, alone"
+        )
 
 
 def disagreement(database: Database, where: str) -> LedgerError:

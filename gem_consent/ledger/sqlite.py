@@ -24,6 +24,8 @@ __all__ = ["ALLOWED", "BUSY_SECONDS", "SqliteDatabase"]
 BUSY_SECONDS = 5.0
 """How long SQLite itself waits for another process's lock."""
 
+SCHEMES = frozenset({"sqlite", "sqlite+pysqlite"})
+
 ALLOWED = "sqlite:///relative.db or sqlite:////absolute/path.db"
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _LASTING_ERRNO = frozenset({errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS})
@@ -49,7 +51,7 @@ class SqliteDatabase:
         url: the parsed URL.
 
     Raises:
-        ConfigurationError: the URL is of another database, in memory, or has options.
+        ConfigurationError: the URL is in memory, or has options.
     """
 
     def __init__(self, url: URL) -> None:
@@ -143,8 +145,6 @@ class SqliteDatabase:
 
 
 def _path_of(url: URL) -> Path:
-    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise ConfigurationError(f"The ledger's URL is of {url.drivername!r}; allowed: {ALLOWED}")
     if url.host or url.query:
         raise ConfigurationError(f"The ledger's URL has a host or options after '?'; allowed: {ALLOWED}")
     name = url.database or ""

@@ -106,7 +106,8 @@ class Ledger:
         One of an older release is brought to this one's version, which needs the right to change tables.
 
         Args:
-            url: ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
+            url: ``sqlite:///relative.db``, ``sqlite:////absolute/path.db`` or
+                ``postgresql://user:password@host/database``.
             must_exist: refuse where there is none, and create nothing.
             is_suspect: let in a ledger whose rows and tree disagree: it is opened to find out where.
             clock: gives the present, aware; it ages the requests' keys and dates the notices.
@@ -116,7 +117,7 @@ class Ledger:
             LedgerUnavailable: the database is locked, the disk full or not answering.
             LedgerError: there is no ledger, no right to it, a newer version's, or something else there.
         """
-        database = database_of(url)
+        database = database_of(url, is_patient=must_exist)
         book = cls(database, database.connect(must_exist=must_exist), clock)
         try:
             book._prepare(must_exist, is_suspect)

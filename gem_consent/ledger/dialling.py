@@ -1,0 +1,69 @@
+"""Connections to PostgreSQL that never wait for ever, and that a forked child never uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import suppress
+from time import monotonic
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import psycopg
+
+__all__ = ["BoundedConnection", "dial"]
+
+_T = TypeVar("_T")
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that gives up on a server which says nothing, though it keeps the connection alive."""
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:
+        """Wait for what the server says to one message, so long at most."""
+        if self.answer_seconds is not None:
+            gen = _bounded(gen, self.answer_seconds)
+        return super().wait(gen, *args, **options)
+
+
+def _bounded(steps: Generator[Any, Any, _T], seconds: float) -> Generator[Any, Any, _T]:
+    # The driver resumes its steps every tenth of a second, with 0 as long as nothing has come.
+    deadline = monotonic() + seconds
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if not ready and monotonic() > deadline:
+                raise psycopg.OperationalError(f"the server did not answer within {seconds} s")
+            wanted = steps.send(ready)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+
+
+_open: WeakSet[BoundedConnection] = WeakSet()
+
+
+def dial(arguments: dict[str, Any], answer_seconds: float | None) -> BoundedConnection:
+    """Connect; the driver opens no transaction by itself, and prepares no statements (poolers lose them)."""
+    connection = BoundedConnection.connect(**arguments, autocommit=True, prepare_threshold=None)
+    connection.answer_seconds = answer_seconds
+    _open.add(connection)
+    return connection
+
+
+def _forget_connections() -> None:
+    # A child that closed its parent's connection, if only at its exit, would end the parent's session. So the
+    # child's copy of the socket is replaced by a file that swallows all.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for connection in list(_open):
+        with suppress(psycopg.Error, OSError):
+            os.dup2(nowhere, connection.fileno())
+    os.close(nowhere)
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)
