@@ -119,7 +119,7 @@ class _Writer:
         tally = _tally(self._connection, self._selection)
         for form in ("csv", "jsonl"):
             with self._member(f"events.{form}") as part:
-                export.write(self._connection, part, cast(Any, form), self._selection, self._advance)
+                count = export.write(self._connection, part, cast(Any, form), self._selection, self._advance)
         with self._member("proofs.jsonl") as part:
             for line in self._proofs(tally):
                 part.write(line)
@@ -135,6 +135,7 @@ class _Writer:
             "library": LIBRARY,
             "ledger": self._origin,
             "rows": self._size,
+            "events": count,
             "question": {name: getattr(self._question, name) for name in Question.__slots__},
             "files": self._sums,
         }

@@ -33,6 +33,7 @@ FLOORS: list[list[str]] = [
     [
         "endpoints",
         "evidence",
+        "evidence_check",
         "evidence_cover",
         "exchange",
         "export_app",
@@ -62,6 +63,7 @@ NEIGHBOURS = {
     ("well_known", "exchange"),
     ("endpoints", "receipt_pages"),
     ("evidence", "evidence_cover"),
+    ("evidence_check", "evidence_cover"),
     ("receipt_pages", "exchange"),
     ("receipt_pages", "receipt"),
     ("cli", "demo"),

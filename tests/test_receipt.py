@@ -220,7 +220,7 @@ def test_any_change_of_meaning_is_found(book: Ledger, receipt: dict[str, Any], d
     new = data.draw(st.binary(max_size=3))
     content[at : at + data.draw(st.integers(0, 3))] = new
     try:
-        is_same = json.dumps(json.loads(content)) == json.dumps(receipt)
+        is_same = json.dumps(json.loads(content.decode())) == json.dumps(receipt)
     except (ValueError, RecursionError):
         is_same = False
     if is_same:

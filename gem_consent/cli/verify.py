@@ -41,7 +41,8 @@ BY_CHECKPOINT = (
 def verify(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(help="A receipt, checked by itself, without any database.")
+        Path | None,
+        typer.Argument(help="A receipt or an evidence archive, checked by itself, without any database."),
     ] = None,
     ledger: Annotated[
         str | None,
