@@ -73,13 +73,13 @@ def is_crawler(user_agent: str) -> bool:
     A list of names, not of rules: an unknown browser counts as a person, and so does a program in somebody's
     hands, such as curl. Only the first 512 characters are read.
     """
-    return _is_crawler(user_agent[:_MAX_USER_AGENT_CHARACTERS].lower())
+    return _is_crawler(user_agent[:_MAX_USER_AGENT_CHARACTERS])
 
 
 # A search takes some 20 µs, and a site's visitors share few names.
 @lru_cache(maxsize=512)
 def _is_crawler(name: str) -> bool:
-    return _CRAWLER.search(name) is not None
+    return _CRAWLER.search(name.lower()) is not None
 
 
 def is_bot(user_agent: str) -> bool:

@@ -28,6 +28,16 @@ class GzipDocumentStream:
         self._is_whole = False
 
     @property
+    def added(self) -> None:
+        """Not known: what the document grows by is compressed."""
+        return None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that is still to come leaves as it came; never, since a changed document is encoded."""
+        return False
+
+    @property
     def outcome(self) -> Outcome:
         """What is known of the document; not SEARCHING once its bytes turned out to be no gzip."""
         if self._is_broken and self._document.outcome is Outcome.SEARCHING:

@@ -45,6 +45,10 @@ class Choice:
     granted: frozenset[str]
     decided_at: int
 
+    def __hash__(self) -> int:
+        # one field is enough to tell visitors apart, and it is looked up at each request
+        return hash(self.subject)
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:

@@ -21,6 +21,7 @@ __all__ = ["HINT_NAME", "ConsentCookie", "cookie_name", "hint_value", "new_subje
 
 HINT_NAME = "gem_consent_hint"
 _NAME = "gem_consent"
+_SECURE_NAME = f"__Host-{_NAME}"
 _MAX_VALUE_BYTES = 2048
 _MAX_AHEAD_SECONDS = 300
 _MAX_REMEMBERED = 1024
@@ -79,20 +80,13 @@ class ConsentCookie:
         prefix = name.encode() + b"="
         best: Choice | None = None
         for header in cookie_headers:
-            if prefix not in header:
-                continue
-            for part in header.split(b";"):
-                pair = part.strip(b" \t")
-                if pair.startswith(prefix):
-                    choice = self._decode(pair[len(prefix) :])
-                    if choice and choice.decided_at <= now + _MAX_AHEAD_SECONDS:
-                        best = _the_better(best, choice)
+            for value in _values(header, prefix):
+                choice = self._verified.get(value) or self._decode(value)
+                if choice and choice.decided_at <= now + _MAX_AHEAD_SECONDS:
+                    best = choice if best is None else _the_better(best, choice)
         return best
 
     def _decode(self, value: bytes) -> Choice | None:
-        known = self._verified.get(value)
-        if known is not None:
-            return known
         if len(value) > _MAX_VALUE_BYTES:
             return None
         choice = self._verify(value)
@@ -116,6 +110,19 @@ class ConsentCookie:
         return Choice(subject, fingerprint, frozenset(filter(None, granted.split("~"))), int(at.timestamp()))
 
 
+def _values(header: bytes, prefix: bytes) -> Sequence[bytes]:
+    """Give the values of the cookies of one name; there is hardly ever more than one."""
+    at = header.find(prefix)
+    if at < 0:
+        return ()
+    start = at + len(prefix)
+    if (at == 0 or header[at - 2 : at] == b"; ") and header.find(prefix, start) < 0:
+        end = header.find(b";", start)
+        return (header[start : end if end >= 0 else None].rstrip(b" \t"),)
+    pairs = (part.strip(b" \t") for part in header.split(b";"))
+    return [pair[len(prefix) :] for pair in pairs if pair.startswith(prefix)]
+
+
 class _Signer(TimestampSigner):
     """A ``TimestampSigner`` over keys that are derived already, for a time that is given."""
 
@@ -132,9 +139,7 @@ def _derived(key: str) -> bytes:
     return TimestampSigner(key, salt=_SALT, digest_method=hashlib.sha256).derive_key()
 
 
-def _the_better(best: Choice | None, choice: Choice) -> Choice:
-    if best is None:
-        return choice
+def _the_better(best: Choice, choice: Choice) -> Choice:
     return min(best, choice, key=lambda one: (-one.decided_at, len(one.granted)))
 
 
@@ -145,7 +150,7 @@ def new_subject() -> str:
 
 def cookie_name(is_https: bool) -> str:
     """Give the consent cookie's name: ``__Host-`` (RFC 6265bis, section 4.1.3.2) wherever https allows."""
-    return f"__Host-{_NAME}" if is_https else _NAME
+    return _SECURE_NAME if is_https else _NAME
 
 
 def hint_value(choice: Choice, policy: Policy) -> str:

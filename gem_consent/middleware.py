@@ -145,10 +145,11 @@ class ConsentMiddleware:
             await self.app(inner, receive, exchange.send)
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
-            if inner is not scope:
+            if len(inner) > len(scope):
                 scope.update({key: inner[key] for key in inner.keys() - scope.keys()})
         if exchange.is_holding:
             await exchange.release()
+        exchange.end()
 
     def _own_path(self, scope: Scope) -> str | None:
         """Give what follows the prefix in the request's path; ``None`` for the site's own."""

@@ -106,9 +106,10 @@ class Renderer:
         self.hosts = self._hosts({purpose.id for purpose in policy.asked})
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
+        self._page = lru_cache(_MAX_REMEMBERED)(self._drawn_page)
         self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
         self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
-        self._page_language = lru_cache(_MAX_REMEMBERED)(partial(match, available=self.languages))
+        self._matched = lru_cache(_MAX_REMEMBERED)(partial(match, available=self.languages))
 
     def language(self, page: str | None, accept_language: str | None) -> str:
         """Choose a language: the page's ``lang``, else what the visitor's browser asks for, else the site's.
@@ -119,8 +120,12 @@ class Renderer:
             page: the ``lang`` of the document's root element.
             accept_language: the request's header; ``None`` for a shared document, which may not depend on it.
         """
-        found = self._page_language(page) if page and len(page) <= _MAX_TAG_CHARACTERS else None
-        return found or negotiate(accept_language, self.policy.languages) or self.policy.language
+        found = self.page_language(page) or negotiate(accept_language, self.policy.languages)
+        return found or self.policy.language
+
+    def page_language(self, page: str | None) -> str | None:
+        """Give the language of a page's ``lang``; ``None`` where there is none that the notice is in."""
+        return self._matched(page) if page and len(page) <= _MAX_TAG_CHARACTERS else None
 
     def declared_notices(self) -> list[Notice]:
         """Give the notices in the languages that the policy names, which visitors are sure to see."""
@@ -132,14 +137,37 @@ class Renderer:
         rest = (notice for notice in self.notices.values() if notice.digest == digest)
         return next(found, None) or next(rest, None)
 
+    def page(
+        self, view: View, page: str | None, accepted: bytes | None, prefix: str, return_to: str
+    ) -> tuple[bytes, bytes]:
+        """Give what ``language`` and ``parts`` do, for a page without a policy or parts of its own.
+
+        Args:
+            view: what it shows.
+            page: the ``lang`` of the document's root element.
+            accepted: the ``Accept-Language`` header; ``None`` for a shared document.
+            prefix: as in ``Slots``.
+            return_to: likewise.
+        """
+        return self._page(view, page, accepted, prefix, return_to)
+
+    def _drawn_page(
+        self, view: View, page: str | None, accepted: bytes | None, prefix: str, return_to: str
+    ) -> tuple[bytes, bytes]:
+        language = self.language(page, accepted.decode("latin-1") if accepted else None)
+        return self.parts(view, language, Slots(prefix, return_to))
+
+    def parts(
+        self, view: View, language: str, slots: Slots, placed: Container[str] = ()
+    ) -> tuple[bytes, bytes]:
+        """Give what goes into a document's head and into its body, less what the page placed itself."""
+        head = b"" if "head" in placed else self.head(view, slots)
+        notice = b"" if "notice" in placed else self.notice(view, language, slots)
+        return head, notice if "settings" in placed else notice + self.settings(view, language, slots)
+
     def head(self, view: View, slots: Slots) -> bytes:
         """Give the style, the script and the granted tags, for inside the head."""
         return self._part("head", view, "").fill(slots)
-
-    def body(self, view: View, language: str, slots: Slots, placed: Container[str] = ()) -> bytes:
-        """Give the notice and the control after it, for the start of the body, less what the page placed."""
-        notice = b"" if "notice" in placed else self.notice(view, language, slots)
-        return notice if "settings" in placed else notice + self.settings(view, language, slots)
 
     def notice(self, view: View, language: str, slots: Slots) -> bytes:
         """Give the notice; empty for a visitor who has chosen."""

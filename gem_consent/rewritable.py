@@ -6,13 +6,33 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from gem_consent.headers import Headers, values, without
+from gem_consent.headers import Headers, values
 
-__all__ = ["by_name", "encoding", "is_document", "is_html", "may_be_asked", "narrowed", "resized"]
+__all__ = [
+    "by_name",
+    "encoding",
+    "html_type",
+    "is_document",
+    "is_html",
+    "is_ordinary",
+    "may_be_asked",
+    "narrowed",
+    "resized",
+]
 
 _NO_DOCUMENT_STATUSES = frozenset({204, 205, 206, 304})
 _WIDE_CHARSET = re.compile(rb"charset\s*=\s*\"?\s*(utf-?16|utf-?32|ucs-?[24])")
 _GZIP = re.compile(rb"(^|[\s,])gzip\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)", re.IGNORECASE)
+# Parts of the names that this module, caching.py, csp.py and set_cookie.py read; common names without any.
+_MEANINGFUL = re.compile(
+    rb"control|pragma|expires|vary|etag|last-modified|accept-ranges|content-md5|digest|security-policy|set-cookie"
+    rb"|content-encoding|content-disposition|content-range"
+)
+_ORDINARY = frozenset(
+    {b"content-type", b"content-length", b"date", b"server", b"content-language", b"x-request-id", b"link"}
+    | {b"x-frame-options", b"x-content-type-options", b"referrer-policy", b"strict-transport-security"}
+    | {b"cross-origin-opener-policy", b"x-process-time"}
+)
 # a page asks for these from its own site; none of them is ever a document
 _NO_DOCUMENT_DESTINATIONS = frozenset(
     {b"audio", b"font", b"image", b"manifest", b"script", b"style", b"track", b"video", b"worker"}
@@ -20,16 +40,15 @@ _NO_DOCUMENT_DESTINATIONS = frozenset(
 )
 
 
-def may_be_asked(request: Mapping[bytes, bytes]) -> bool:
+def may_be_asked(accept: bytes | None, destination: bytes | None) -> bool:
     """Say whether a request may be answered by a document; no ``Accept`` takes anything (RFC 9110, 12.5.1).
 
     Args:
-        request: the request's headers by name.
+        accept: the request's header.
+        destination: its ``Sec-Fetch-Dest``.
     """
-    accept = request.get(b"accept")
-    if accept and b"text/html" not in accept and b"*/*" not in accept:
-        return False
-    return request.get(b"sec-fetch-dest") not in _NO_DOCUMENT_DESTINATIONS
+    takes_html = not accept or b"text/html" in accept or b"*/*" in accept
+    return takes_html and destination not in _NO_DOCUMENT_DESTINATIONS
 
 
 def is_document(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> bool:
@@ -49,8 +68,27 @@ def is_document(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> 
 
 def is_html(names: Mapping[bytes, bytes]) -> bool:
     """Say whether a response is HTML in an encoding that holds ASCII as it is."""
-    content_type = names.get(b"content-type", b"").lstrip().lower()
-    return content_type.startswith(b"text/html") and _WIDE_CHARSET.search(content_type) is None
+    return html_type(names.get(b"content-type", b"")) is not None
+
+
+# a site has few of them
+@lru_cache(maxsize=256)
+def html_type(content_type: bytes) -> bool | None:
+    """Say whether a content type names a charset; ``None`` where it is not HTML that holds ASCII as it is."""
+    kind, _, parameters = content_type.lower().partition(b";")
+    is_readable = kind.strip() == b"text/html" and _WIDE_CHARSET.search(parameters) is None
+    return b"charset" in parameters if is_readable else None
+
+
+def is_ordinary(names: Mapping[bytes, bytes]) -> bool:
+    """Say whether no header of a response bears on what may be changed or said, but its type and its length.
+
+    So it is with most responses, and then ``caching``, ``csp`` and ``set_cookie`` need not be asked.
+
+    Args:
+        names: the response's headers by name, in lower case.
+    """
+    return names.keys() <= _ORDINARY or _MEANINGFUL.search(b" ".join(names)) is None
 
 
 def _is_attachment(headers: Headers, names: Mapping[bytes, bytes]) -> bool:
@@ -80,10 +118,10 @@ def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -
     length = names.get(b"content-length")
     if length is None:
         return headers
-    others = without(headers, {b"content-length"})
-    if added is None or not length.strip().isdigit():
-        return others
-    return [*others, (b"content-length", b"%d" % (int(length) + added))]
+    resized = [pair for pair in headers if pair[0].lower() != b"content-length"]
+    if added is not None and length.strip().isdigit():
+        resized.append((b"content-length", b"%d" % (int(length) + added)))
+    return resized
 
 
 def narrowed(headers: Headers, accepted: bytes | None) -> Headers:

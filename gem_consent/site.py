@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+import re
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gem_consent.client import has_gpc, is_crawler
-from gem_consent.consent import Choice, Consent, consent_from, is_current
-from gem_consent.cookie import ConsentCookie
+from gem_consent.consent import Choice, Consent, consent_from, expires_at
+from gem_consent.cookie import HINT_NAME, ConsentCookie
 from gem_consent.headers import Headers
 from gem_consent.policy import Policy, Service
 from gem_consent.recorder import Recorder
@@ -34,12 +35,15 @@ class Standing(NamedTuple):
     Args:
         consent: what it allows.
         view: what documents show because of it.
-        refuses_any: some purpose that is asked about is not granted.
+        ends_at: when the choice is over, in seconds since 1970 (UTC).
+        leftovers: finds, in a ``Cookie`` header after a semicolon, what this visitor's own documents delete;
+            ``None`` where that is nothing.
     """
 
     consent: Consent
     view: View
-    refuses_any: bool
+    ends_at: int
+    leftovers: re.Pattern[bytes] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Site:
     stranger: Standing = field(init=False)
     unasked: Standing = field(init=False)
     variance: Headers = field(init=False)
+    privacy: Headers = field(init=False)
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
 
@@ -84,14 +89,17 @@ class Site:
         unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
         object.__setattr__(self, "unasked", unasked)
         object.__setattr__(self, "variance", [(b"vary", b"Sec-GPC")] if self.gpc == "refuse" else [])
+        privacy = [(b"cache-control", b"private"), (b"vary", b"Cookie"), *self.variance]
+        object.__setattr__(self, "privacy", privacy)
         object.__setattr__(self, "_refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
         object.__setattr__(self, "_standing_of", lru_cache(_MAX_REMEMBERED)(self._judged))
 
     def standing(self, choice: Choice | None, now: int) -> Standing:
         """Hold a verified choice against the policy and the clock."""
-        if choice is None or not is_current(choice, self.policy, now):
+        if choice is None:
             return self.stranger
-        return self._standing_of(choice)
+        standing = self._standing_of(choice)
+        return standing if now < standing.ends_at else self.stranger
 
     def undecided(self, headers: Headers, user_agent: bytes) -> Standing:
         """Give the standing of a visitor without a choice; crawlers and some with a signal are not asked.
@@ -104,7 +112,14 @@ class Site:
 
     def _judged(self, choice: Choice | None) -> Standing:
         consent = consent_from(choice, self.policy, choice.decided_at if choice else 0)
-        return Standing(consent, View.of(consent), bool(self.refused_services(consent.granted)))
+        ends_at = expires_at(choice.decided_at, self.policy) if choice else 0
+        return Standing(consent, View.of(consent), ends_at, self._leftovers(consent))
+
+    def _leftovers(self, consent: Consent) -> re.Pattern[bytes] | None:
+        # a hint that has lost its choice (another key, a moved clock) would hide the notice
+        refused = self.refused_services(consent.granted) if consent.is_decided else ()
+        names = {pattern for service in refused for pattern in service.cookie_patterns}
+        return _any_of(names if consent.is_decided else {HINT_NAME})
 
     def _is_refused(self, name: str, granted: frozenset[str]) -> bool:
         return any(service.owns_cookie(name) for service in self.refused_services(granted))
@@ -118,6 +133,10 @@ class Site:
         denied = [purpose.id for purpose in self.policy.asked if purpose.id not in granted]
         return tuple(service for id_ in denied for service in self.policy.services_for(id_))
 
+    def is_leftover(self, name: str, consent: Consent) -> bool:
+        """Say whether a visitor's own documents delete a cookie of this name."""
+        return self.refuses(name, consent.granted) if consent.is_decided else name == HINT_NAME
+
     def is_https(self, scope: Mapping[str, Any]) -> bool:
         """Say whether this request's cookies are https cookies."""
         return scope.get("scheme") == "https" if self.https_only is None else self.https_only
@@ -129,4 +148,10 @@ class Site:
     def root(self, scope: Mapping[str, Any]) -> str:
         """Give where the application is mounted; never ``//…``, which browsers read as another host."""
         root: str = scope.get("root_path", "")
-        return "/" + root.strip("/") if root.strip("/") else ""
+        return f"/{bare}" if root and (bare := root.strip("/")) else ""
+
+
+def _any_of(names: Iterable[str]) -> re.Pattern[bytes] | None:
+    """Compile a search for cookies by name pattern (one ``*`` stands for any characters)."""
+    wanted = "|".join(sorted(re.escape(name).replace(r"\*", "[^=;]*") for name in names))
+    return re.compile(rf";\s*(?:{wanted})\s*=".encode()) if wanted else None

@@ -246,21 +246,21 @@ def test_parts_are_ascii(renderer: Renderer) -> None:
     """Everything that is put into a page is ASCII, whatever it says."""
     for language in renderer.languages:
         for view in (UNDECIDED, GRANTED, View(is_shared=True)):
-            assert (renderer.head(view, SLOTS) + renderer.body(view, language, SLOTS)).isascii()
+            assert (renderer.head(view, SLOTS) + renderer.parts(view, language, SLOTS)[1]).isascii()
 
 
 def test_slots_are_escaped(renderer: Renderer) -> None:
     """What a request fills in cannot leave its attribute."""
     slots = Slots('/"><b>', "/'\"><i>&amp;é", nonce='"><u>', needs_reload=True)
-    page = renderer.head(UNDECIDED, slots) + renderer.body(UNDECIDED, "en", slots)
+    page = renderer.head(UNDECIDED, slots) + renderer.parts(UNDECIDED, "en", slots)[1]
     assert [tag for tag in (b"<b>", b"<i>", b"<u>") if tag in page] == []
     assert page.isascii()
 
 
 def test_parts_of_two_requests_keep_apart(renderer: Renderer) -> None:
     """A cached part is filled anew for each request."""
-    first = renderer.body(UNDECIDED, "en", Slots("/p", "/first"))
-    second = renderer.body(UNDECIDED, "en", Slots("/p", "/second"))
+    first = renderer.parts(UNDECIDED, "en", Slots("/p", "/first"))[1]
+    second = renderer.parts(UNDECIDED, "en", Slots("/p", "/second"))[1]
     assert (b"/first" in second, second.replace(b"/second", b"/first") == first) == (False, True)
 
 
