@@ -7,11 +7,12 @@ from gem_consent.export_app import export_app
 from gem_consent.middleware import ConsentMiddleware
 from gem_consent.policy import Controller, Policy, Purpose, Service, Tracker
 from gem_consent.policy_file import load_policy
-from gem_consent.services import GoogleAnalytics
+from gem_consent.services import Calendly, GoogleAnalytics, GoogleMaps, OpenStreetMap, Vimeo, YouTube
 from gem_consent.templating import ConsentExtension
 
 __all__ = [
     "UNDECIDED",
+    "Calendly",
     "ConfigurationError",
     "Consent",
     "ConsentError",
@@ -19,13 +20,17 @@ __all__ = [
     "ConsentMiddleware",
     "Controller",
     "GoogleAnalytics",
+    "GoogleMaps",
     "LedgerError",
     "LedgerUnavailable",
+    "OpenStreetMap",
     "Policy",
     "PolicyError",
     "Purpose",
     "Service",
     "Tracker",
+    "Vimeo",
+    "YouTube",
     "export_app",
     "get_consent",
     "load_policy",

@@ -27,8 +27,8 @@ from gem_consent import (
     ConsentMiddleware,
     Controller,
     GoogleAnalytics,
+    OpenStreetMap,
     Policy,
-    Purpose,
     Service,
     Tracker,
 )
@@ -44,13 +44,7 @@ POLICY = Policy(
     version="2026-11",
     services=[
         GoogleAnalytics("G-XXXXXXXXXX"),
-        Service(
-            id="plan",
-            name="Example Maps",
-            purpose="plan",
-            provider="Example Maps",
-            description={"fr": "Carte interactive de nos bureaux.", "en": "Interactive map of our offices."},
-        ),
+        OpenStreetMap(),
         Service(
             id="session",
             name="Formulaire",
@@ -66,19 +60,9 @@ POLICY = Policy(
             ],
         ),
     ],
-    purposes=[
-        Purpose(
-            "plan",
-            name={"fr": "Plan d’accès", "en": "Map"},
-            description={
-                "fr": "Afficher une carte sur la page de contact.",
-                "en": "Show a map on the contact page.",
-            },
-        )
-    ],
 )
 
-# 2. The pages: plain Jinja templates that know nothing of consent, but for the two places that ask for it.
+# 2. The pages: plain Jinja templates that know nothing of consent, but for the two places that show it.
 
 PAGES = {
     "page.html": """\
@@ -106,7 +90,6 @@ input[type=text], input[type=email], textarea { display: block; width: 100%; pad
 input[type=text], input[type=email], textarea { border: 1px solid #6c7a80; }
 main button { min-height: 44px; padding: 8px 20px; border: 0; color: #fff; background: #123c3a; }
 main button { font: inherit; }
-.carte { padding: 32px 16px; background: #e4ece6; border: 1px solid #6c8a7c; text-align: center; }
 .gem-table { max-width: 100%; overflow-x: auto; }
 table { border-collapse: collapse; font-size: 15px; }
 th, td { padding: 6px 16px 6px 0; border-bottom: 1px solid #c9cfc9; text-align: left; vertical-align: top; }
@@ -162,12 +145,8 @@ J’accepte qu’Exemple utilise ces données pour me répondre.</label>
 <button>Envoyer</button>
 </form>
 <h2>Nous trouver</h2>
-{% consent "plan" %}
-<div class="carte" id="carte">Ici s’affiche la carte.</div>
-{% else %}
-<div class="carte">La carte vient d’un autre site&nbsp;: elle ne s’affiche qu’avec votre accord.
-<a href="/privacy-choices?lang=fr&amp;return=/contact">Choisir</a></div>
-{% endconsent %}
+{{ consent_embed("openstreetmap", "https://www.openstreetmap.org/#map=16/48.8606/2.3376",
+   title="Plan d’accès à nos bureaux", width=680, height=400, lang="fr") }}
 {% endblock %}
 """,
     "confidentialite.html": """\

@@ -287,13 +287,15 @@ class Exchange:
         is_html = rewritable.is_html(rewritable.by_name(headers))
         if is_html and self.site.insert == "never" and self.site.policy.asks:
             # the parts were rendered outside this request, in the form for everyone
-            headers, _ = csp.amend(headers, self.site.renderer.needs(_SHARED, is_placed=True))
+            headers, _ = csp.amend(
+                headers, self.site.renderer.needs(_SHARED, placed=self.placed | {"head", "embed"})
+            )
         self.sent = headers
         return self._gated(headers, is_shared=False)
 
     def changed_headers(self, headers: Headers, view: View) -> Headers:
         """Give the headers of a document that shows this view."""
-        needs = self.site.renderer.needs(view, is_placed=bool(self.placed))
+        needs = self.site.renderer.needs(view, placed=self.placed)
         headers, self.nonce = csp.amend(headers, needs)
         headers = caching.changed_document(headers, self.site.renderer.suffix(view))
         if self.is_read or not view.is_shared:

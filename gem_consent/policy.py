@@ -397,6 +397,18 @@ class Policy:
         """Give the services of one purpose, in the order in which they were declared."""
         return tuple(service for service in self.services if service.purpose == purpose)
 
+    def require_service(self, service: str) -> Service:
+        """Give the service of this id.
+
+        Raises:
+            PolicyError: the policy has none of this id; the message lists those it has.
+        """
+        for one in self.services:
+            if one.id == service:
+                return one
+        allowed = "one of " + ", ".join(one.id for one in self.services) if self.services else "none yet"
+        raise wrong("service", service, allowed)
+
     def require_purpose(self, purpose: str) -> Purpose:
         """Give the purpose of this id.
 

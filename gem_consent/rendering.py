@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
@@ -27,17 +27,18 @@ from gem_consent.scripts import (
     Layout,
     asset,
     code_digest,
+    embed_style,
     notice_script,
     notice_style,
     settings_style,
     stop_script,
     tags_script,
 )
-from gem_consent.services import own_service
+from gem_consent.services import frame_url, own_service
 from gem_consent.slots import Slots, Slotted, View, ascii_bytes, tokens
 from gem_consent.translation import Translation, catalogue_digest, languages_of
 
-__all__ = ["LIBRARY", "Announcement", "Appearance", "Renderer", "Slots", "View", "environment_of"]
+__all__ = ["LIBRARY", "Announcement", "Appearance", "Embed", "Renderer", "Slots", "View", "environment_of"]
 
 LIBRARY = f"gem-consent {version('gem-consent')}"
 
@@ -69,6 +70,24 @@ class Appearance:
     layout: Layout = "bar"
     has_control: bool = True
     templates: Path | None = None
+
+
+class Embed(NamedTuple):
+    """One thing of another site's inside a page.
+
+    Args:
+        service: the id of the service that it belongs to.
+        url: its address, as people copy it.
+        title: what it is.
+        width: in CSS pixels.
+        height: likewise.
+    """
+
+    service: str
+    url: str
+    title: str
+    width: int
+    height: int
 
 
 class Renderer:
@@ -107,6 +126,7 @@ class Renderer:
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
         self._page = lru_cache(_MAX_REMEMBERED)(self._drawn_page)
+        self._embed = lru_cache(_MAX_REMEMBERED)(self._drawn_embed)
         self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
         self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
         self._matched = lru_cache(_MAX_REMEMBERED)(partial(match, available=self.languages))
@@ -177,23 +197,73 @@ class Renderer:
         """Give the control by which a choice is changed; hidden until there is one."""
         return self._part("settings", view, language).fill(slots)
 
+    def embed(self, view: View, language: str, slots: Slots, embed: Embed) -> bytes:
+        """Give a vendor's frame where its purpose is granted, else a placeholder that names the vendor.
+
+        Raises:
+            PolicyError: the policy has no such service, or the address is none of its own.
+        """
+        return self._embed(view, language, embed).fill(slots)
+
+    def _drawn_embed(self, view: View, language: str, embed: Embed) -> Slotted:
+        service = self.policy.require_service(embed.service)
+        return Slotted(self._placeholder(view, language, embed, service, frame_url(service, embed.url)))
+
+    def _placeholder(
+        self,
+        view: View,
+        language: str,
+        embed: Embed,
+        service: Service,
+        source: str,
+        digest: str | None = None,
+    ) -> str:
+        purpose = self.policy.purpose_by_id[service.purpose]
+        return self._render(
+            "embed.html",
+            language,
+            slots=tokens(self.notices[language].digest if digest is None else digest, language),
+            service=service,
+            purpose=purpose,
+            source=source,
+            title=embed.title,
+            width=embed.width,
+            height=embed.height,
+            is_granted=purpose.is_necessary or purpose.id in view.granted,
+        )
+
     def trackers(self, language: str) -> bytes:
         """Give a table of every tracker, for a privacy policy."""
         return self._part("trackers", View(is_shared=True), language).fill(Slots(""))
 
-    def needs(self, view: View, *, is_placed: bool) -> Needs:
-        """Say what a page's Content-Security-Policy has to allow for this view."""
-        return self._needs(view, is_placed)
+    def needs(self, view: View, *, placed: frozenset[str] = frozenset()) -> Needs:
+        """Say what a page's Content-Security-Policy has to allow for this view.
 
-    def _drawn_needs(self, view: View, is_placed: bool) -> Needs:
+        Args:
+            view: what the page shows.
+            placed: the parts that its template rendered; of ``embed:<service>`` the frame may be shown once.
+        """
+        return self._needs(view, placed)
+
+    def _drawn_needs(self, view: View, placed: frozenset[str]) -> Needs:
+        embedded = {part.partition(":")[2] for part in placed if part.startswith("embed")}
+        hosts = dict(self.hosts if view.is_shared else self._hosts(view.granted))
+        for service in self.policy.services:
+            if service.id in embedded:
+                hosts["frame-src"] = (*hosts.get("frame-src", ()), *service.hosts.get("frame-src", ()))
+        # the script adds the second where a choice is made on the page
+        styles = [
+            notice_style(self.appearance.layout),
+            settings_style(),
+            *([embed_style()] if embedded else []),
+        ]
         scripts = [notice_script(), *filter(None, [tags_script(self.policy, view.granted)])]
         return Needs(
             inline_scripts=tuple(map(hash_source, scripts)),
-            # the script adds the second where a choice is made on the page
-            inline_styles=(hash_source(notice_style(self.appearance.layout)), hash_source(settings_style())),
-            hosts=self.hosts if view.is_shared else self._hosts(view.granted),
+            inline_styles=tuple(map(hash_source, styles)),
+            hosts=hosts,
             self_script=True,
-            is_placed=is_placed,
+            is_placed=bool(placed),
         )
 
     def _hosts(self, purposes: Container[str]) -> Mapping[str, tuple[str, ...]]:
@@ -317,6 +387,18 @@ class Renderer:
         services = [service for id_ in self.policy.purpose_by_id for service in self._services_for(id_)]
         return str(module.table(services))  # type: ignore[attr-defined]  # a macro of the template
 
+    def _embeds(self, language: str) -> list[str]:
+        """Give the placeholder of each service that may be embedded, as part of what visitors are shown."""
+        shown = [
+            self._placeholder(
+                View(is_shared=True), language, Embed(one.id, "", one.name, 560, 315), one, "", digest=""
+            )
+            for purpose in self.policy.asked
+            for one in self.policy.services_for(purpose.id)
+            if one.hosts.get("frame-src")
+        ]
+        return [Slotted(one).fill(Slots("")).decode() for one in shown]
+
     def _archived(self, language: str) -> Notice:
         page = self._render(
             "archive.html",
@@ -328,6 +410,8 @@ class Renderer:
             notice_css=notice_style(self.appearance.layout),
             preferences_css=asset("preferences.css")[1].decode(),
             open_details=True,
+            embeds=self._embeds(language),
+            embed_css=embed_style(),
             declaration=declaration_script(
                 declaration(self.policy, self._translations[language], self._services_for)
             ),

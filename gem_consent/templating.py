@@ -13,18 +13,20 @@ from markupsafe import Markup
 
 from gem_consent.errors import ConfigurationError, PolicyError
 from gem_consent.exchange import Exchange, exchange_of
-from gem_consent.rendering import Renderer, Slots, View
+from gem_consent.rendering import Embed, Renderer, Slots, View
+from gem_consent.scripts import embed_style
 
 __all__ = ["ConsentExtension"]
 
 
 class ConsentExtension(Extension):
-    """Add ``{% consent "purpose" %}…{% else %}…{% endconsent %}`` and four functions to a Jinja environment.
+    """Add ``{% consent "purpose" %}…{% else %}…{% endconsent %}`` and five functions to a Jinja environment.
 
-    ``consent_head()``, ``consent_notice()``, ``consent_settings()`` and ``consent_trackers()`` give what the
-    middleware would put into the page, which then adds it no second time. The last three take ``lang=``;
-    where the page has a Content-Security-Policy with a nonce, write ``consent_head(nonce=…)``. The template's
-    context needs ``request``: a Starlette request, anything with a ``.scope``, or a scope.
+    ``consent_embed(service, url, title=…)`` gives a vendor's frame, or a placeholder while its purpose is not
+    granted. ``consent_head()``, ``consent_notice()``, ``consent_settings()`` and ``consent_trackers()`` give
+    what the middleware would put into the page, which then adds it no second time. All but the head take
+    ``lang=``; where the page has a Content-Security-Policy with a nonce, write ``consent_head(nonce=…)``. The
+    template's context needs ``request``: a Starlette request, anything with a ``.scope``, or a scope.
 
     Example:
         >>> environment = Environment(autoescape=True, extensions=[ConsentExtension])
@@ -36,6 +38,7 @@ class ConsentExtension(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.globals.update(
+            consent_embed=_embed,
             consent_head=_head,
             consent_notice=_notice,
             consent_settings=_settings,
@@ -100,6 +103,29 @@ def _placed(
     view = exchange.place(part)
     language = exchange.language(lang, view)
     return _markup(render(exchange.site.renderer, view, language, exchange.slots(view)))
+
+
+@pass_context
+def _embed(
+    context: Context,
+    service: str,
+    url: str,
+    *,
+    title: str,
+    width: int = 560,
+    height: int = 315,
+    lang: str | None = None,
+) -> Markup:
+    exchange = _exchange(context)
+    renderer = exchange.site.renderer
+    style = "" if any(part.startswith("embed") for part in exchange.placed) else embed_style()
+    view = exchange.place(f"embed:{service}")
+    embed = Embed(service, url, title, int(width), int(height))
+    try:
+        content = renderer.embed(view, exchange.language(lang, view), exchange.slots(view), embed)
+    except PolicyError as error:
+        raise TemplateRuntimeError(f"consent_embed(): {error}") from error
+    return _markup((f"<style>{style}</style>".encode() if style else b"") + content)
 
 
 @pass_context

@@ -257,12 +257,12 @@ FAULTS: list[tuple[str, str, str]] = [
     (
         'type = "google-analytics"',
         'type = "ga"',
-        r"line 18: services\[0\]\.type is 'ga'; allowed: google-analyt",
+        r"line 18: services\[0\]\.type is 'ga'; allowed: calendly, google-analyt",
     ),
     (
         'type = "google-analytics"',
         "type = []",
-        r"line 18: services\[0\]\.type is \[\]; allowed: google-analyt",
+        r"line 18: services\[0\]\.type is \[\]; allowed: calendly, google-analyt",
     ),
     (
         "measurement_id",

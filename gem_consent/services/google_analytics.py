@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gem_consent.fields import Message, Text, wrong
 from gem_consent.policy import MAX_LIFETIME, Service, Tracker
+from gem_consent.services.transfers import DATA_PRIVACY_FRAMEWORK
 
 __all__ = ["GoogleAnalytics"]
 
@@ -44,8 +45,6 @@ if(window.gtag)gtag('consent','update',{ad_storage:'denied',ad_user_data:'denied
 analytics_storage:'denied'});
 """
 
-_TRANSFER_BASIS = Message("EU-US Data Privacy Framework, adequacy decision (EU) 2023/1795 of 10 July 2023")
-
 
 def GoogleAnalytics(  # noqa: N802 - reads as the value it makes
     measurement_id: str,
@@ -54,7 +53,7 @@ def GoogleAnalytics(  # noqa: N802 - reads as the value it makes
     purpose: str = "analytics",
     recipients: Sequence[str] = ("Google LLC",),
     countries: Sequence[str] = ("US",),
-    transfer_basis: Text | None = _TRANSFER_BASIS,
+    transfer_basis: Text | None = DATA_PRIVACY_FRAMEWORK,
 ) -> Service:
     """Declare Google Analytics 4: nothing of it is loaded before its purpose is granted.
 
