@@ -108,6 +108,7 @@ def page(
     template = environment_of(Translation(language, language)).get_template("proof/receipt.html")
     return template.render(
         receipt=_Open(receipt),
+        party=_Open(parties[0]),
         purposes=[
             {"name": one["purpose"], "description": "", "services": (), **one} for one in receipt["purposes"]
         ],

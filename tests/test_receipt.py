@@ -301,6 +301,18 @@ def test_page_opens_by_itself(receipt: dict[str, Any]) -> None:
     assert [one for one in tree.iter() if one.tag in ("script", "link", "img")] == []
 
 
+def test_page_leaves_out_what_is_not_declared(tmp_path: Path) -> None:
+    """A controller without an address, and a policy elsewhere, are shown as they are."""
+    policy = make_policy(privacy_url="https://example.com/privacy")
+    notice = Renderer(policy).notices["en"]
+    with closing(Ledger.open(url_of(tmp_path / "new.db"))) as book:
+        book.store_notices([notice])
+        book.append([Append(make_event(notice=notice.digest))])
+        shown = page(receipt_at(book, 0))
+    assert "Data controllerExample" in words(shown)
+    assert "https://example.com/privacy" in [one.get("href") for one in parse(shown).iter("a")]
+
+
 def test_page_says_that_proof_is_to_come(book: Ledger) -> None:
     """Where no checkpoint covers the row yet, the page says so and shows no way to check."""
     shown = words(page(receipt_at(book, 10)))
