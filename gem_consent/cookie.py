@@ -17,7 +17,15 @@ from gem_consent.consent import Choice, expires_at
 from gem_consent.errors import ConfigurationError
 from gem_consent.policy import Policy
 
-__all__ = ["HINT_NAME", "ConsentCookie", "cookie_name", "hint_value", "new_subject", "set_cookie_headers"]
+__all__ = [
+    "HINT_NAME",
+    "ConsentCookie",
+    "cookie_name",
+    "hint_value",
+    "new_subject",
+    "set_cookie_headers",
+    "the_better",
+]
 
 HINT_NAME = "gem_consent_hint"
 _NAME = "gem_consent"
@@ -83,7 +91,7 @@ class ConsentCookie:
             for value in _values(header, prefix):
                 choice = self._verified.get(value) or self._decode(value)
                 if choice and choice.decided_at <= now + _MAX_AHEAD_SECONDS:
-                    best = choice if best is None else _the_better(best, choice)
+                    best = choice if best is None else the_better(best, choice)
         return best
 
     def _decode(self, value: bytes) -> Choice | None:
@@ -139,7 +147,10 @@ def _derived(key: str) -> bytes:
     return TimestampSigner(key, salt=_SALT, digest_method=hashlib.sha256).derive_key()
 
 
-def _the_better(best: Choice, choice: Choice) -> Choice:
+def the_better(best: Choice | None, choice: Choice | None) -> Choice | None:
+    """Give the newer of two verified choices, and at equal seconds the one that grants less."""
+    if best is None or choice is None:
+        return best or choice
     return min(best, choice, key=lambda one: (-one.decided_at, len(one.granted)))
 
 
@@ -148,9 +159,14 @@ def new_subject() -> str:
     return secrets.token_hex(16)
 
 
-def cookie_name(is_https: bool) -> str:
-    """Give the consent cookie's name: ``__Host-`` (RFC 6265bis, section 4.1.3.2) wherever https allows."""
-    return _SECURE_NAME if is_https else _NAME
+def cookie_name(is_https: bool, domain: str | None = None) -> str:
+    """Give the consent cookie's name: ``__Host-`` (RFC 6265bis, section 4.1.3.2) wherever https allows.
+
+    One that sub-domains share is ``__Secure-``, since no ``__Host-`` cookie has a ``Domain``.
+    """
+    if not is_https:
+        return _NAME
+    return f"__Secure-{_NAME}" if domain else _SECURE_NAME
 
 
 def hint_value(choice: Choice, policy: Policy) -> str:
@@ -164,12 +180,27 @@ def hint_value(choice: Choice, policy: Policy) -> str:
 
 
 def set_cookie_headers(
-    cookie: ConsentCookie, choice: Choice, policy: Policy, *, is_https: bool, now: int
+    cookie: ConsentCookie,
+    choice: Choice,
+    policy: Policy,
+    *,
+    is_https: bool,
+    now: int,
+    domain: str | None = None,
 ) -> list[tuple[bytes, bytes]]:
-    """Give the two ``Set-Cookie`` headers of a decision; both end when the choice does."""
+    """Give the two ``Set-Cookie`` headers of a decision; both end when the choice does.
+
+    Args:
+        domain: the domain whose sub-domains share the choice; what this host kept alone goes then.
+    """
     left = max(0, expires_at(choice.decided_at, policy) - now)
-    common = f"Max-Age={left}; Path=/; SameSite=Lax" + ("; Secure" if is_https else "")
-    return [
-        (b"set-cookie", f"{cookie_name(is_https)}={cookie.encode(choice)}; {common}; HttpOnly".encode()),
-        (b"set-cookie", f"{HINT_NAME}={hint_value(choice, policy)}; {common}".encode()),
+    secure = "; Secure" if is_https else ""
+    place = f"; Domain={domain}" if domain else ""
+    common = f"Max-Age={left}; Path=/{place}; SameSite=Lax{secure}"
+    own = [cookie_name(is_https), HINT_NAME] if domain else []
+    lines = [
+        *(f"{name}=; Max-Age=0; Path=/; SameSite=Lax{secure}" for name in own),
+        f"{cookie_name(is_https, domain)}={cookie.encode(choice)}; {common}; HttpOnly",
+        f"{HINT_NAME}={hint_value(choice, policy)}; {common}",
     ]
+    return [(b"set-cookie", line.encode()) for line in lines]

@@ -57,13 +57,18 @@ class Decision:
     is_page_restricted: bool = False
 
 
-def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None) -> bool:
+def is_same_origin(
+    fetch_site: str | None, origin: str | None, host: str | None, domain: str | None = None
+) -> bool:
     """Say whether a request comes from a page of this very site.
 
     ``Sec-Fetch-Site`` decides where a browser sends it (W3C Fetch Metadata); else ``Origin`` and ``Host``
     must name the same host and port; a request with neither is refused.
+
+    Args:
+        domain: the domain whose sub-domains share a choice: their pages are this site's, too.
     """
-    if fetch_site is not None:
+    if fetch_site is not None and not (domain and fetch_site == "same-site"):
         return fetch_site == "same-origin"
     if not origin or not host:
         return False
@@ -77,6 +82,8 @@ def is_same_origin(fetch_site: str | None, origin: str | None, host: str | None)
         host_port = here.port if here.port not in _DEFAULT_PORTS.values() else None
     except ValueError:
         return False
+    if domain and parts.hostname and f".{parts.hostname}".endswith(f".{domain}"):
+        return True
     return parts.hostname is not None and parts.hostname == here.hostname and origin_port == host_port
 
 

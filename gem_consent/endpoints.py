@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from gem_consent import set_cookie
 from gem_consent.client import Client, coarse, has_gpc, is_crawler, is_prefetch, network_prefix
 from gem_consent.consent import Choice, Consent, consent_from, expires_at, granted_by, state_after
-from gem_consent.cookie import new_subject, set_cookie_headers
+from gem_consent.cookie import HINT_NAME, cookie_name, new_subject, set_cookie_headers
 from gem_consent.decision import (
     MAX_BODY_BYTES,
     Decision,
@@ -196,7 +196,7 @@ async def _decide(exchange: Exchange, request: Request) -> Response:
     is_json = _media_type(request) == "application/json"
     decision: Decision | None = None
     try:
-        _require_own_page(request)
+        _require_own_page(exchange, request)
         decision = await _read(request)
         outcome = await _carry_out(exchange, request, decision)
     except _Refusal as refusal:
@@ -234,9 +234,9 @@ async def _turned_away(
     return response
 
 
-def _require_own_page(request: Request) -> None:
-    headers = request.headers
-    if not is_same_origin(headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host")):
+def _require_own_page(exchange: Exchange, request: Request) -> None:
+    fetch_site, origin, host = map(request.headers.get, ("sec-fetch-site", "origin", "host"))
+    if not is_same_origin(fetch_site, origin, host, exchange.site.domain(exchange.scope)):
         detail = "A decision is taken from this site's own pages only, as Sec-Fetch-Site or Origin must show."
         raise _Refusal(403, _FOREIGN, detail)
 
@@ -296,10 +296,13 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
         policy,
         is_https=exchange.site.is_https(exchange.scope),
         now=max(exchange.now, choice.decided_at),
+        domain=exchange.site.domain(exchange.scope),
     )
     return _Outcome(
         consent_from(choice, policy, exchange.now),
-        cookies + _deletions(exchange, request, decision, choice.granted),
+        _no_longer_shared(exchange, request)
+        + cookies
+        + _deletions(exchange, request, decision, choice.granted),
         needs_reload=bool(removed) or (decision.is_page_restricted and bool(granted)),
     )
 
@@ -400,6 +403,16 @@ def _deletions(exchange: Exchange, request: Request, decision: Decision, granted
     paths = set_cookie.path_prefixes(decision.return_to.partition("?")[0])
     host = request.headers.get("host", "")
     return set_cookie.deletions(names, host, paths, secure=exchange.site.is_https(exchange.scope))
+
+
+def _no_longer_shared(exchange: Exchange, request: Request) -> Headers:
+    """Delete what was kept for sub-domains once a site has ceased to share: the new choice replaces it."""
+    carried = set_cookie.request_cookie_names(request.headers.raw)
+    shared = cookie_name(is_https=True, domain="shared")
+    if shared not in carried or exchange.site.domain(exchange.scope):
+        return []
+    is_https = exchange.site.is_https(exchange.scope)
+    return set_cookie.deletions([shared, HINT_NAME], request.headers.get("host", ""), (), secure=is_https)
 
 
 def _way_back(exchange: Exchange, decision: Decision) -> str:

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from gem_consent import caching, csp, rewritable, set_cookie
 from gem_consent.compression import GzipDocumentStream
 from gem_consent.consent import Choice, Consent
-from gem_consent.cookie import cookie_name
 from gem_consent.document import DocumentStream, Outcome, WholeHead, filled, whole_head
 from gem_consent.errors import ConfigurationError
 from gem_consent.headers import Headers, without
@@ -114,8 +113,7 @@ class Exchange:
         site = self.site
         standing = site.stranger
         if b"cookie" in self.request:
-            name = cookie_name(site.is_https(self.scope))
-            self._choice = site.cookie.read(self._cookies(), name, self.now)
+            self._choice = site.read_choice(self._cookies(), self.scope, self.now)
             standing = site.standing(self._choice, self.now)
         if standing is site.stranger:
             standing = site.undecided(self.scope["headers"], self.request.get(b"user-agent", b""))

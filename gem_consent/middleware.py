@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from anyio import get_current_task, to_thread
 
-from gem_consent.cookie import ConsentCookie
+from gem_consent.cookie import ConsentCookie, cookie_name
 from gem_consent.endpoints import respond
 from gem_consent.errors import ConfigurationError, ConsentError
 from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
@@ -20,6 +20,7 @@ from gem_consent.recorder import Recorder
 from gem_consent.rendering import Appearance, Renderer
 from gem_consent.scripts import Layout
 from gem_consent.site import DocumentsMode, GpcMode, InsertMode, Scope, Site
+from gem_consent.sites import PolicyChoice, Sites, checked_domain
 from gem_consent.well_known import GPC_PATH, state_gpc
 
 __all__ = ["ConsentMiddleware"]
@@ -39,7 +40,9 @@ class ConsentMiddleware:
 
     Args:
         app: the ASGI application.
-        policy: what the site declares.
+        policy: what the site declares; where one application serves several sites, a mapping from host to
+            ``Policy``, ``"*"`` for all others, or a function of the ASGI scope that gives a ``Policy``, or
+            ``None`` for requests to be left alone.
         secret_key: signs the cookies: 32 characters at least; a list, newest last, to rotate.
         ledger: where choices are proved: ``sqlite:///consent.db`` (relative) or ``sqlite:////var/lib/consent.db``.
         path: the prefix of the library's own pages.
@@ -57,6 +60,8 @@ class ConsentMiddleware:
             ``ask`` asks them like all others. It never grants anything.
         signing_key: signs the ledger's checkpoints: 32 characters at least; ``None`` takes the newest
             ``secret_key``. The key itself is derived from it, and is another for each ledger.
+        share_domain: the domain, such as ``example.com``, whose sub-domains share one choice; ``None`` keeps
+            each host's apart.
         clock: the time in seconds since 1970; tests give their own.
 
     Raises:
@@ -79,7 +84,7 @@ class ConsentMiddleware:
         self,
         app: App,
         *,
-        policy: Policy,
+        policy: PolicyChoice,
         secret_key: str | Sequence[str],
         ledger: str,
         path: str = "/privacy-choices",
@@ -92,13 +97,14 @@ class ConsentMiddleware:
         keeps_network: bool = False,
         gpc: GpcMode = "ask",
         signing_key: str | None = None,
+        share_domain: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.app = app
         self._refusal: ConfigurationError | None = None
         self._has_warned = https_only is not None
         try:
-            self.site = _site(
+            self.sites = _sites(
                 policy,
                 secret_key,
                 ledger,
@@ -110,8 +116,10 @@ class ConsentMiddleware:
                 keeps_network,
                 gpc,
                 signing_key,
+                share_domain,
                 clock,
             )
+            self.site = self.sites.first
         except ConfigurationError as error:
             # Starlette makes its middleware once the server asks for the lifespan, and servers take an
             # exception there for "no lifespan" and go on: it is kept, to be told in the lifespan's own words.
@@ -133,10 +141,11 @@ class ConsentMiddleware:
             return
         if self.site.gpc == "refuse" and scope["path"] == GPC_PATH and not self.site.root(scope):
             send = state_gpc(scope, send)
-        exchange = Exchange(self.site, scope, send)
+        site = self.site if self.sites.is_single else self.sites.of(scope)
+        exchange = Exchange(site, scope, send)
         if not self._has_warned:
             self._warn_of_hidden_https(exchange)
-        if self.site.path in scope["path"] and (rest := self._own_path(scope)) is not None:
+        if site.path in scope["path"] and not site.is_silent and (rest := self._own_path(scope)) is not None:
             response = await respond(exchange, rest, receive)
             await response(scope, receive, send)
             return
@@ -211,8 +220,8 @@ class ConsentMiddleware:
             )
 
 
-def _site(
-    policy: Policy,
+def _sites(
+    policy: PolicyChoice,
     secret_key: str | Sequence[str],
     ledger: str,
     path: str,
@@ -223,32 +232,42 @@ def _site(
     keeps_network: bool,
     gpc: GpcMode,
     signing_key: str | None,
+    share_domain: str | None,
     clock: Callable[[], float],
-) -> Site:
-    if not isinstance(policy, Policy):
-        raise ConfigurationError(f'policy is {policy!r}; allowed: a Policy, or load_policy("policy.toml")')
+) -> Sites:
     if insert not in get_args(InsertMode):
         raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
     if gpc not in get_args(GpcMode):
         raise ConfigurationError(f"gpc is {gpc!r}; allowed: one of {', '.join(get_args(GpcMode))}")
-    renderer = Renderer(policy, appearance, obeys_gpc=gpc == "refuse")
+    domain = checked_domain(share_domain)
     cookie = ConsentCookie(secret_key)
     signing_secret = _signing_secret(secret_key, signing_key)
-    return Site(
-        policy=policy,
-        renderer=renderer,
-        cookie=cookie,
-        recorder=Recorder(
-            ledger, renderer.declared_notices, signing_secret=signing_secret, find_notice=renderer.find_notice
-        ),
-        path=_checked_path(path),
-        https_only=https_only,
-        documents=_chooser(documents),
-        insert=insert,
-        keeps_network=keeps_network,
-        gpc=gpc,
-        clock=clock,
+    recorder = Recorder(
+        ledger,
+        lambda: sites.notices(),
+        signing_secret=signing_secret,
+        find_notice=lambda digest: sites.find_notice(digest),
     )
+    told = cookie_name(is_https=True, domain=domain)
+
+    def make(one: Policy) -> Site:
+        return Site(
+            policy=one,
+            renderer=Renderer(one, appearance, obeys_gpc=gpc == "refuse", cookie=told),
+            cookie=cookie,
+            recorder=recorder,
+            path=_checked_path(path),
+            https_only=https_only,
+            documents=_chooser(documents),
+            insert=insert,
+            keeps_network=keeps_network,
+            gpc=gpc,
+            clock=clock,
+            share_domain=domain,
+        )
+
+    sites = Sites(policy, make, domain)
+    return sites
 
 
 def _appearance(layout: Layout, settings: SettingsMode, templates: str | Path | None) -> Appearance:

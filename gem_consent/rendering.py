@@ -97,15 +97,22 @@ class Renderer:
         policy: what is declared.
         appearance: how it looks.
         obeys_gpc: the script shows no notice to a visitor whose browser sends Global Privacy Control.
+        cookie: the name of the consent cookie, as the notice tells it.
 
     Raises:
         ConfigurationError: the policy names a language that the library does not speak.
     """
 
     def __init__(
-        self, policy: Policy, appearance: Appearance | None = None, *, obeys_gpc: bool = False
+        self,
+        policy: Policy,
+        appearance: Appearance | None = None,
+        *,
+        obeys_gpc: bool = False,
+        cookie: str = "__Host-gem_consent",
     ) -> None:
         self.policy = policy
+        self._own = own_service(policy, cookie)
         self.appearance = appearance or Appearance()
         self._signals = " data-gpc" if obeys_gpc else ""
         self.languages = languages_of(policy)
@@ -421,7 +428,7 @@ class Renderer:
         )
 
     def _services_for(self, purpose: str) -> tuple[Service, ...]:
-        own = (own_service(self.policy),) if purpose == "necessary" else ()
+        own = (self._own,) if purpose == "necessary" else ()
         return (*own, *self.policy.services_for(purpose))
 
     def _render(self, template: str, language: str, **values: object) -> str:

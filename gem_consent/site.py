@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gem_consent.client import has_gpc, is_crawler
-from gem_consent.consent import Choice, Consent, consent_from, expires_at
-from gem_consent.cookie import HINT_NAME, ConsentCookie
+from gem_consent.consent import UNDECIDED, Choice, Consent, consent_from, expires_at
+from gem_consent.cookie import HINT_NAME, ConsentCookie, cookie_name, the_better
 from gem_consent.headers import Headers
 from gem_consent.policy import Policy, Service
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer, View
 
-__all__ = ["DocumentsMode", "GpcMode", "InsertMode", "Scope", "Site", "Standing"]
+__all__ = ["DocumentsMode", "GpcMode", "InsertMode", "Scope", "Site", "Standing", "is_within"]
 
 _MAX_REMEMBERED = 1024
 _MAX_NAME_CHARACTERS = 256
@@ -62,6 +62,8 @@ class Site:
         keeps_network: whether events hold an address prefix.
         gpc: whether Global Privacy Control refuses for its visitor, or the notice asks all the same.
         clock: seconds since 1970 (UTC).
+        share_domain: the domain whose sub-domains share a choice.
+        is_silent: no policy is for these requests: nothing is asked, shown or granted.
     """
 
     policy: Policy
@@ -75,6 +77,8 @@ class Site:
     keeps_network: bool
     gpc: GpcMode
     clock: Callable[[], float]
+    share_domain: str | None = None
+    is_silent: bool = False
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
     unasked: Standing = field(init=False)
@@ -96,7 +100,7 @@ class Site:
 
     def standing(self, choice: Choice | None, now: int) -> Standing:
         """Hold a verified choice against the policy and the clock."""
-        if choice is None:
+        if choice is None or self.is_silent:
             return self.stranger
         standing = self._standing_of(choice)
         return standing if now < standing.ends_at else self.stranger
@@ -111,6 +115,8 @@ class Site:
         return self.unasked if is_refused or is_crawler(user_agent.decode("latin-1")) else self.stranger
 
     def _judged(self, choice: Choice | None) -> Standing:
+        if self.is_silent:
+            return Standing(UNDECIDED, View.of(UNDECIDED), 0, None)
         consent = consent_from(choice, self.policy, choice.decided_at if choice else 0)
         ends_at = expires_at(choice.decided_at, self.policy) if choice else 0
         return Standing(consent, View.of(consent), ends_at, self._leftovers(consent))
@@ -141,6 +147,25 @@ class Site:
         """Say whether this request's cookies are https cookies."""
         return scope.get("scheme") == "https" if self.https_only is None else self.https_only
 
+    def read_choice(self, cookies: Sequence[bytes], scope: Mapping[str, Any], now: int) -> Choice | None:
+        """Find the choice that counts among a request's cookies, or ``None``.
+
+        Where sub-domains share one, a choice that this host kept alone before counts as well.
+        """
+        is_https = self.is_https(scope)
+        own = self.cookie.read(cookies, cookie_name(is_https), now)
+        if self.share_domain is None or (domain := self.domain(scope)) is None:
+            return own
+        return the_better(self.cookie.read(cookies, cookie_name(is_https, domain), now), own)
+
+    def domain(self, scope: Mapping[str, Any]) -> str | None:
+        """Give the domain whose sub-domains share this request's choice; ``None``: its host keeps its own."""
+        if self.share_domain is None:
+            return None
+        host = next((value for key, value in scope["headers"] if key == b"host"), b"").decode("latin-1")
+        name = host.partition(":")[0].rstrip(".").lower()
+        return self.share_domain if is_within(name, self.share_domain) else None
+
     def prefix(self, scope: Mapping[str, Any]) -> str:
         """Give the path of the library's own pages as browsers see it, under the ``root_path``."""
         return self.root(scope) + self.path
@@ -149,6 +174,11 @@ class Site:
         """Give where the application is mounted; never ``//…``, which browsers read as another host."""
         root: str = scope.get("root_path", "")
         return f"/{bare}" if root and (bare := root.strip("/")) else ""
+
+
+def is_within(host: str, domain: str) -> bool:
+    """Say whether a host is a domain or one of its sub-domains (RFC 6265bis, section 5.1.3)."""
+    return host == domain or host.endswith(f".{domain}")
 
 
 def _any_of(names: Iterable[str]) -> re.Pattern[bytes] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, TemplateRuntimeError, nodes, pass_context
@@ -11,10 +10,10 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from gem_consent import parts
 from gem_consent.errors import ConfigurationError, PolicyError
 from gem_consent.exchange import Exchange, exchange_of
-from gem_consent.rendering import Embed, Renderer, Slots, View
-from gem_consent.scripts import embed_style
+from gem_consent.rendering import Embed
 
 __all__ = ["ConsentExtension"]
 
@@ -78,31 +77,17 @@ def _exchange(context: Context) -> Exchange:
 
 @pass_context
 def _head(context: Context, nonce: str | None = None) -> Markup:
-    exchange = _exchange(context)
-    view = exchange.place("head")
-    # the page's policy is not known yet; one with a nonce is taken to forbid what a grant would start
-    needs_reload = nonce is not None and not view.is_shared
-    slots = exchange.slots(view, nonce=nonce, needs_reload=needs_reload)
-    return _markup(exchange.site.renderer.head(view, slots))
+    return _markup(parts.head(_exchange(context), nonce))
 
 
 @pass_context
 def _notice(context: Context, lang: str | None = None) -> Markup:
-    return _placed(context, "notice", Renderer.notice, lang)
+    return _markup(parts.notice(_exchange(context), lang))
 
 
 @pass_context
 def _settings(context: Context, lang: str | None = None) -> Markup:
-    return _placed(context, "settings", Renderer.settings, lang)
-
-
-def _placed(
-    context: Context, part: str, render: Callable[[Renderer, View, str, Slots], bytes], lang: str | None
-) -> Markup:
-    exchange = _exchange(context)
-    view = exchange.place(part)
-    language = exchange.language(lang, view)
-    return _markup(render(exchange.site.renderer, view, language, exchange.slots(view)))
+    return _markup(parts.settings(_exchange(context), lang))
 
 
 @pass_context
@@ -116,24 +101,16 @@ def _embed(
     height: int = 315,
     lang: str | None = None,
 ) -> Markup:
-    exchange = _exchange(context)
-    renderer = exchange.site.renderer
-    style = "" if any(part.startswith("embed") for part in exchange.placed) else embed_style()
-    view = exchange.place(f"embed:{service}")
     embed = Embed(service, url, title, int(width), int(height))
     try:
-        content = renderer.embed(view, exchange.language(lang, view), exchange.slots(view), embed)
+        return _markup(parts.embed(_exchange(context), embed, lang))
     except PolicyError as error:
         raise TemplateRuntimeError(f"consent_embed(): {error}") from error
-    return _markup((f"<style>{style}</style>".encode() if style else b"") + content)
 
 
 @pass_context
 def _trackers(context: Context, lang: str | None = None) -> Markup:
-    exchange = _exchange(context)
-    site = exchange.site
-    language = site.renderer.language(lang, None)
-    return _markup(site.renderer.trackers(language))
+    return _markup(parts.trackers(_exchange(context), lang))
 
 
 def _markup(content: bytes) -> Markup:

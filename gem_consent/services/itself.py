@@ -7,7 +7,7 @@ from gem_consent.policy import Message, Policy, Service, Tracker
 __all__ = ["own_service"]
 
 
-def own_service(policy: Policy) -> Service:
+def own_service(policy: Policy, cookie: str = "__Host-gem_consent") -> Service:
     """Declare the library's own cookies and its ledger for a policy.
 
     They are exempt from consent: trackers that keep the visitor's choice (CNIL recommendation 2020-092; art.
@@ -21,7 +21,7 @@ def own_service(policy: Policy) -> Service:
         description=Message("Keeps your choice about cookies, and the proof of it."),
         trackers=(
             Tracker(
-                "__Host-gem_consent",
+                cookie,
                 policy.lifetime,
                 Message("Your choice, with a random number and a signature. Scripts cannot read it."),
             ),

@@ -1,0 +1,1 @@
+"""What ``{% load gem_consent %}`` finds; Django is imported in here, and nowhere else in the package."""
