@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from gem_consent.cli.checkpoint import checkpoint
+from gem_consent.cli.copy import copy
 from gem_consent.cli.demo import demo
 from gem_consent.cli.evidence import evidence
 from gem_consent.cli.export import export
@@ -58,6 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(checkpoint)
+app.command()(copy)
 app.command()(demo)
 app.command()(evidence)
 app.command()(export)

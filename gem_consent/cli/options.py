@@ -15,7 +15,7 @@ LedgerUrl: TypeAlias = Annotated[
         "--ledger",
         envvar="GEM_CONSENT_LEDGER",
         metavar="URL",
-        help="The ledger: sqlite:///consent.db, or sqlite:////absolute/path/consent.db.",
+        help="The ledger: sqlite:///consent.db, sqlite:////absolute/path/consent.db or postgresql://host/database.",
     ),
 ]
 Since: TypeAlias = Annotated[

@@ -16,6 +16,14 @@ __all__ = ["BoundedConnection", "dial"]
 _T = TypeVar("_T")
 
 
+class _StreamingCursor(psycopg.ServerCursor[Any]):
+    """A cursor whose rows stay in the server until they are asked for."""
+
+    def __del__(self, warn: object = None) -> None:
+        # The driver warns of one that was left before its end, which the transaction's end closes here.
+        return None
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that gives up on a server which says nothing, though it keeps the connection alive."""
 
@@ -50,6 +58,7 @@ def dial(arguments: dict[str, Any], answer_seconds: float | None) -> BoundedConn
     """Connect; the driver opens no transaction by itself, and prepares no statements (poolers lose them)."""
     connection = BoundedConnection.connect(**arguments, autocommit=True, prepare_threshold=None)
     connection.answer_seconds = answer_seconds
+    connection.server_cursor_factory = _StreamingCursor
     _open.add(connection)
     return connection
 
