@@ -202,7 +202,7 @@ CHECKS = {
     "python3": _python,
     "pip": _pip,
     "export": _export,
-    **dict.fromkeys((".", "umask", "sqlite3"), _anything),
+    **dict.fromkeys((".", "umask", "sqlite3", "mkdir", "cp"), _anything),
 }
 
 
