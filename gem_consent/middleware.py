@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ class ConsentMiddleware:
             ``secret_key``. The key itself is derived from it, and is another for each ledger.
         share_domain: the domain, such as ``example.com``, whose sub-domains share one choice; ``None`` keeps
             each host's apart.
+        spool: for a ledger in PostgreSQL: a file on a persistent volume of this machine, where decisions wait
+            while the server is away. A grant that waits there counts.
         clock: the time in seconds since 1970; tests give their own.
 
     Raises:
@@ -98,6 +101,7 @@ class ConsentMiddleware:
         gpc: GpcMode = "ask",
         signing_key: str | None = None,
         share_domain: str | None = None,
+        spool: str | os.PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.app = app
@@ -117,6 +121,7 @@ class ConsentMiddleware:
                 gpc,
                 signing_key,
                 share_domain,
+                spool,
                 clock,
             )
             self.site = self.sites.first
@@ -233,6 +238,7 @@ def _sites(
     gpc: GpcMode,
     signing_key: str | None,
     share_domain: str | None,
+    spool: str | os.PathLike[str] | None,
     clock: Callable[[], float],
 ) -> Sites:
     if insert not in get_args(InsertMode):
@@ -247,6 +253,7 @@ def _sites(
         lambda: sites.notices(),
         signing_secret=signing_secret,
         find_notice=lambda digest: sites.find_notice(digest),
+        spool=spool,
     )
     told = cookie_name(is_https=True, domain=domain)
 

@@ -58,10 +58,13 @@ class Append:
         event: what was decided; its ``previous`` is filled in by the ledger.
         key: the request's own random id: the same key with the same decision, within ten minutes, is the same
             request sent again and makes no second event.
+        is_acknowledged: the visitor has their answer already, so the event is written whatever its key made
+            before; the key is noted all the same.
     """
 
     event: Event
     key: str | None = None
+    is_acknowledged: bool = False
 
 
 def _now() -> datetime:
@@ -203,8 +206,8 @@ class Ledger:
         fresh: list[Event] = []
         keys: dict[str, Event] = {}
         answers = []
-        for event, key in wanted:
-            earlier = by_id.get(event.id) or (by_key.get(key) if key else None)
+        for item, (event, key) in zip(appends, wanted, strict=True):
+            earlier = by_id.get(event.id) or (by_key.get(key) if key and not item.is_acknowledged else None)
             if earlier is None:
                 earlier = event
                 fresh.append(event)

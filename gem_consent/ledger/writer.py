@@ -11,7 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol, TypeAlias
@@ -20,7 +20,8 @@ from weakref import WeakSet
 from gem_consent.errors import ConsentError, LedgerError, LedgerUnavailable
 from gem_consent.ledger.checkpoints import INTERVAL
 from gem_consent.ledger.rows import EventRejected
-from gem_consent.ledger.store import Append, Ledger
+from gem_consent.ledger.store import Append
+from gem_consent.proof.event import Event
 
 __all__ = ["BATCH_EVENTS", "EXIT_SECONDS", "SIGN_SECONDS", "Job", "Post", "Writer"]
 
@@ -34,6 +35,9 @@ RETRY_SECONDS = 0.1
 """The least time between two tries of a ledger that failed; it doubles while nobody asks."""
 
 RETRY_LIMIT_SECONDS = 30.0
+
+SPOOLED_RETRY_SECONDS = 5.0
+"""The most time between two tries while events wait elsewhere, since nobody who comes asks for one."""
 
 SIGN_SECONDS = INTERVAL.total_seconds()
 """The least time between two tries to sign a checkpoint, the end apart."""
@@ -53,6 +57,27 @@ class Flag(Protocol):
     def set(self) -> object: ...
 
 
+class Store(Protocol):
+    """What a writer writes to: the ledger, or the spool."""
+
+    def writing(self) -> AbstractContextManager[Callable[[Sequence[Append]], list[Event]]]: ...
+
+    def append(self, appends: Sequence[Append]) -> list[Event]: ...
+
+    def sign(self, secret: str, *, at_once: bool) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Earlier(Protocol):
+    """What brings earlier events to a store before anything newer is written to it."""
+
+    def __call__(self, store: Any, /) -> int:
+        """Bring them, and say how many they were."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """One thing asked of the writer, and its answer once ``is_done``: a result, or an error.
@@ -66,7 +91,7 @@ class Job:
     """
 
     append: Append | None = None
-    read: Callable[[Ledger], object] | None = None
+    read: Callable[[Any], object] | None = None
     is_kept: bool = False
     post: Post | None = None
     flag: Flag | None = None
@@ -76,18 +101,30 @@ class Job:
 
 
 class Writer:
-    """A queue, and the thread that serves it: it starts with the first job and opens the ledger by itself.
+    """A queue, and the thread that serves it: it starts with the first job and opens its store by itself.
 
     Args:
         opener: opens the ledger; called again after each failure.
         max_pending: how many jobs may wait.
         signing_secret: what checkpoints are signed with; none are signed without it.
+        earlier: called with the ledger before each write. With it a ledger that failed is tried again even
+            when nobody asks.
+        name: what the log calls the store.
     """
 
     def __init__(
-        self, opener: Callable[[], Ledger], max_pending: int, signing_secret: str | None = None
+        self,
+        opener: Callable[[], Store],
+        max_pending: int,
+        signing_secret: str | None = None,
+        *,
+        earlier: Earlier | None = None,
+        name: str = "ledger",
     ) -> None:
         self._opener = opener
+        self._earlier = earlier
+        self._is_nudged = False
+        self._name = name
         self._limit = max_pending
         self._pid = os.getpid()
         self._changed = threading.Condition()
@@ -97,7 +134,7 @@ class Writer:
         self._arrivals = 0
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
-        self._ledger: Ledger | None = None
+        self._ledger: Store | None = None
         self._may_be_open = False
         self._is_forking = False
         self._flushes_at_exit = False
@@ -131,6 +168,13 @@ class Writer:
             self._ensure_thread(job)
         self._report_dropped(dropped)
 
+    def nudge(self) -> None:
+        """Have the earlier events brought soon; does not cut short the wait after a failure."""
+        with self._changed:
+            self._is_nudged = True
+            self._changed.notify()
+            self._ensure_thread(None)
+
     def withdraw(self, job: Job) -> None:
         """Take a job back unless its commit is under way or done."""
         with self._changed:
@@ -152,9 +196,9 @@ class Writer:
             self._changed.notify()
         thread.join(timeout + RETRY_SECONDS)
         if self.pending:
-            log.error("gem_consent closed its ledger with %d events not stored", self.pending)
+            log.error("gem_consent closed its %s with %d events not stored", self._name, self.pending)
 
-    def _ensure_thread(self, job: Job) -> None:
+    def _ensure_thread(self, job: Job | None) -> None:
         if self._thread is not None and self._thread.is_alive():
             return
         if not self._flushes_at_exit:
@@ -165,11 +209,11 @@ class Writer:
         try:
             thread.start()
         except RuntimeError as error:
-            if not job.is_kept:
+            if job is not None and not job.is_kept:
                 self._writes.pop(job, None)
                 self._reads.pop(job, None)
                 raise LedgerUnavailable(f"The ledger's thread cannot be started: {error}") from error
-            log.error("gem_consent cannot start its ledger's thread; %d events wait", self.pending)
+            log.error("gem_consent cannot start its %s's thread; %d events wait", self._name, self.pending)
             return
         self._thread = thread
         self._closing_at = None
@@ -203,10 +247,11 @@ class Writer:
             try:
                 self._serve()
                 if failures:
-                    log.warning("gem_consent's ledger answers again after %d failures", failures)
+                    log.warning("gem_consent's %s answers again after %d failures", self._name, failures)
                 failures = 0
             except Exception as error:
                 failures += 1
+                self._is_nudged = self._earlier is not None
                 self._fail(error, failures)
                 self._close_ledger()
 
@@ -214,9 +259,17 @@ class Writer:
         if self._ledger is None:
             _require_clean_process()
             self._ledger = self._opener()
+        self._bring_earlier(self._ledger)
         self._write(self._ledger)
         self._read(self._ledger)
         self._sign(self._ledger)
+
+    def _bring_earlier(self, ledger: Store) -> None:
+        if self._earlier is None:
+            return
+        self._is_nudged = False
+        if self._earlier(ledger):
+            self._expect_to_sign()
 
     def _has_work(self, failures: int) -> bool:
         """Wait for a job; say no when the thread is to end, which it then is to all who come."""
@@ -224,14 +277,19 @@ class Writer:
             if failures:
                 self._pause(failures)
             while self._is_forking or not (
-                self._writes or self._reads or self._closing_at is not None or self._is_to_sign()
+                self._writes
+                or self._reads
+                or self._closing_at is not None
+                or self._is_nudged
+                or self._is_to_sign()
             ):
                 if self._is_forking:
                     self._close_ledger()
                 self._changed.wait(self._seconds_to_sign())
-            # A signature alone is not worth waiting for a ledger that fails at the end.
-            is_to_sign = self._is_to_sign() and not (failures and self._closing_at is not None)
-            has_jobs = bool(self._writes or self._reads or is_to_sign)
+            # A signature, or what the spool holds, is not worth waiting for a ledger that fails at the end.
+            is_optional = self._is_to_sign() or self._is_nudged
+            is_wanted = is_optional and not (failures and self._closing_at is not None)
+            has_jobs = bool(self._writes or self._reads or is_wanted)
             is_overdue = self._closing_at is not None and failures and monotonic() >= self._closing_at
             self._may_be_open = self._may_be_open or has_jobs
             if has_jobs and not is_overdue:
@@ -243,10 +301,12 @@ class Writer:
 
     def _close_ledger(self) -> None:
         try:
+            if self._earlier is not None:
+                self._earlier.close()
             if self._ledger is not None:
                 self._ledger.close()
         except Exception as error:
-            log.error("gem_consent's ledger could not be closed: %s", type(error).__name__)
+            log.error("gem_consent's %s could not be closed: %s", self._name, type(error).__name__)
         with self._changed:
             self._ledger = None
             self._may_be_open = False
@@ -256,12 +316,13 @@ class Writer:
         """Wait before the next try: a moment in any case, then until somebody asks or the time is over."""
         arrivals = self._arrivals
         self._changed.wait_for(lambda: False, RETRY_SECONDS)
-        backoff = min(RETRY_SECONDS * 2.0 ** min(failures, 16), RETRY_LIMIT_SECONDS)
+        limit = RETRY_LIMIT_SECONDS if self._earlier is None else SPOOLED_RETRY_SECONDS
+        backoff = min(RETRY_SECONDS * 2.0 ** min(failures, 16), limit)
         self._changed.wait_for(
             lambda: self._arrivals != arrivals or self._closing_at is not None, backoff - RETRY_SECONDS
         )
 
-    def _write(self, ledger: Ledger) -> None:
+    def _write(self, ledger: Store) -> None:
         if not self._writes:
             return
         batch: list[Job] = []
@@ -288,7 +349,7 @@ class Writer:
             return False
         return self._closing_at is not None or monotonic() >= self._sign_at
 
-    def _sign(self, ledger: Ledger) -> None:
+    def _sign(self, ledger: Store) -> None:
         """Sign what has grown, once it is time; the events are stored already, and stay so if this fails."""
         if self._secret is None or not self._is_to_sign():
             return
@@ -305,7 +366,7 @@ class Writer:
                 log.error("gem_consent cannot sign a checkpoint of its ledger: %s", reason)
             self._has_told_unsigned = True
 
-    def _write_singly(self, ledger: Ledger, batch: Sequence[Job]) -> None:
+    def _write_singly(self, ledger: Store, batch: Sequence[Job]) -> None:
         """Append one by one what failed together, so that an event that cannot be stored sinks no other."""
         for at, job in enumerate(batch):
             try:
@@ -318,7 +379,7 @@ class Writer:
             else:
                 self._settle([job], stored)
 
-    def _read(self, ledger: Ledger) -> None:
+    def _read(self, ledger: Store) -> None:
         if not self._reads:
             return
         with self._changed:
@@ -344,9 +405,12 @@ class Writer:
             job.result = event
         with self._changed:
             self._in_flight -= len(jobs)
+        self._expect_to_sign()
+        self._finish(jobs)
+
+    def _expect_to_sign(self) -> None:
         if self._secret is not None and self._sign_at is None:
             self._sign_at = self._may_sign_at
-        self._finish(jobs)
 
     def _reject(self, job: Job, error: Exception) -> None:
         with self._changed:
@@ -354,7 +418,7 @@ class Writer:
             self.dropped += job.is_kept
         # No traceback: an error's words may hold an event's.
         reason = str(error) if isinstance(error, LedgerError) else type(error).__name__
-        log.error("gem_consent's ledger cannot store an event, which is lost: %s", reason)
+        log.error("gem_consent's %s cannot store an event, which is lost: %s", self._name, reason)
         self._finish([job], error)
 
     def _put_back(self, batch: Sequence[Job], error: Exception) -> None:
@@ -396,7 +460,13 @@ class Writer:
                 self._reads.pop(job, None)
         if failures == 1:
             trace = None if isinstance(error, LedgerError) else error
-            log.error("gem_consent's ledger failed; %d events wait: %s", self.pending, error, exc_info=trace)
+            log.error(
+                "gem_consent's %s failed; %d events wait: %s",
+                self._name,
+                self.pending,
+                error,
+                exc_info=trace,
+            )
         self._finish(jobs, error)
 
     def _finish(self, jobs: Sequence[Job], error: Exception | None = None) -> None:
