@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gem_consent"
 
 FLOORS: list[list[str]] = [
-    ["errors", "fields", "headers", "policy", "consent"],
+    ["errors", "fields", "headers", "retention", "policy", "consent"],
     [
         "caching",
         "client",
@@ -58,6 +58,8 @@ FLOORS: list[list[str]] = [
 # On one floor only these may be imported by a neighbour, and none of them back.
 NEIGHBOURS = {
     ("fields", "errors"),
+    ("retention", "errors"),
+    ("policy", "retention"),
     ("policy", "fields"),
     ("consent", "errors"),
     ("consent", "policy"),

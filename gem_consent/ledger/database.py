@@ -60,6 +60,19 @@ class Database(Protocol):
     def upgrading(self, connection: Connection) -> AbstractContextManager[None]:
         """Hold a write transaction that makes or changes tables, one at a time among all processes."""
 
+    def scrub(self, connection: Connection) -> bool:
+        """Take what was emptied out of the log beside the tables; say whether nobody who reads kept it there."""
+
+    def traces(self, text: str) -> int | None:
+        """Count where a text lies in the database's files; ``None`` where they cannot be read from here."""
+
+    def rewrite(self, connection: Connection) -> None:
+        """Write the whole database anew, without what its pages still hold of emptied rows.
+
+        Raises:
+            LedgerUnavailable, LedgerError: it could not be done, and all is as it was.
+        """
+
 
 def database_of(url: str, *, is_patient: bool = False) -> Database:
     """Give the database that a ledger's URL names; opens nothing.

@@ -69,6 +69,9 @@ events = Table(
 )
 """One row a decision or a mark; all columns but the first three are NULL once a mark says it was emptied."""
 
+_IS_MARK = events.c.mark.is_not(None)
+Index("events_marks", events.c.position, sqlite_where=_IS_MARK, postgresql_where=_IS_MARK)
+
 notices = Table(
     "notices",
     metadata,

@@ -26,6 +26,11 @@ BUSY_SECONDS = 5.0
 
 SCHEMES = frozenset({"sqlite", "sqlite+pysqlite"})
 
+SCRUB_MILLISECONDS = 200
+"""How long an erasure waits for those who read the write-ahead log."""
+
+CHUNK_BYTES = 1 << 20
+
 ALLOWED = "sqlite:///relative.db or sqlite:////absolute/path.db"
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _LASTING_ERRNO = frozenset({errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS})
@@ -112,6 +117,28 @@ class SqliteDatabase:
             with _immediate(connection):
                 yield
 
+    def scrub(self, connection: Connection) -> bool:
+        """Copy the write-ahead log into the file and empty it, unless somebody reads from it for too long."""
+        with closing(connection.connection.cursor()) as cursor:
+            # A long export would keep the site's decisions waiting for as long as SQLite waits for it.
+            cursor.execute(f"PRAGMA busy_timeout={SCRUB_MILLISECONDS}")
+            is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        return not is_busy
+
+    def traces(self, text: str) -> int:
+        """Count where a text lies in the file and in its write-ahead log."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(_occurrences(file, text.encode()) for file in files if file.exists())
+
+    def rewrite(self, connection: Connection) -> None:
+        """Let SQLite write the file anew (VACUUM), and empty the log that this went through."""
+        with self._turn.taken():
+            self._require_same_file()
+            with closing(connection.connection.cursor()) as cursor:
+                cursor.execute("VACUUM")
+        self.scrub(connection)
+
     def _require_same_file(self) -> None:
         # SQLite goes on writing to a file that was removed or replaced, where nobody would find the proof.
         try:
@@ -188,6 +215,9 @@ def _connect(path: Path) -> Connection:
     connection = engine.connect()
     try:
         connection.connection.cursor().execute("PRAGMA synchronous=FULL")
+        # For all who write: a page that is split while it is off keeps a copy of what it held, which no
+        # later erasure finds (seen for 7 of 100 visitors). Debian's SQLite has it on by itself.
+        connection.connection.cursor().execute("PRAGMA secure_delete=ON")
     except BaseException:
         connection.close()
         raise
@@ -216,3 +246,14 @@ def _of_database(path: Path, error: BaseException | None) -> LedgerError:
     remedy = _REMEDIES.get(family, f"{error}")
     kind = LedgerUnavailable if family in _PASSING else LedgerError
     return kind(f"The ledger at {path} cannot be used ({name}): {remedy}")
+
+
+def _occurrences(file: Path, wanted: bytes) -> int:
+    found, before = 0, b""
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            window = before + chunk
+            found += window.count(wanted)
+            # Enough of it that what lies across two chunks is found, and nothing twice.
+            before = window[len(window) - len(wanted) + 1 :] if len(wanted) > 1 else b""
+    return found

@@ -186,6 +186,35 @@ class Ledger:
             self._lock()
             yield self._append
 
+    @contextmanager
+    def changing(self) -> Iterator[tuple[Connection, Callable[[Sequence[Append]], list[Event]]]]:
+        """Hold the write lock as ``writing`` does, with the connection: for what empties rows alone."""
+        with self.writing() as append:
+            yield self._connection, append
+
+    def scrub(self) -> bool:
+        """Take what was emptied out of the database's log too; say whether nobody who reads kept it there.
+
+        Raises:
+            LedgerUnavailable, LedgerError: as ``append``; it may be tried again.
+        """
+        with self._database.translated():
+            return self._database.scrub(self._connection)
+
+    def traces(self, text: str) -> int | None:
+        """Count where a text still lies in the database's files; ``None`` where they cannot be read."""
+        with self._database.translated():
+            return self._database.traces(text)
+
+    def rewrite(self) -> None:
+        """Write the database anew, without what its pages still hold of emptied rows; nobody writes meanwhile.
+
+        Raises:
+            LedgerUnavailable, LedgerError: as ``append``; the disk needs room for a copy of the database.
+        """
+        with self._database.translated():
+            self._database.rewrite(self._connection)
+
     def _lock(self) -> None:
         """Lock the ledger's row until the transaction ends, and read the tree from it."""
         row = self._connection.execute(_LOCK).one_or_none()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -43,7 +43,8 @@ class Mark:
     Args:
         rule: in words: ``on request``, or the rule of retention that was given.
         positions: ranges in order, never empty, that neither overlap nor touch.
-        withdrawn: the last row of a consent that was live, which a withdrawal ended first; it is one of them.
+        withdrawn: the withdrawal that ended a consent which was live until then; it is one of the rows.
+        since: the purposes of which one of the rows was the first to speak, by their ids, with its position.
 
     Raises:
         ProofError: the rule is empty or too long, or the positions are no such ranges.
@@ -56,22 +57,24 @@ class Mark:
     rule: str
     positions: tuple[Range, ...]
     withdrawn: int | None = None
+    since: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, str) or not 0 < len(self.rule) <= MAX_RULE_CHARACTERS:
             raise ProofError(f"A mark needs a rule of 1 to {MAX_RULE_CHARACTERS} characters")
         if not self.positions or not _are_in_order(self.positions):
             raise ProofError("A mark's positions must be ranges in order that neither overlap nor touch")
-        if self.withdrawn is not None and (
-            type(self.withdrawn) is not int or not any(a <= self.withdrawn <= b for a, b in self.positions)
-        ):
-            raise ProofError("A mark's withdrawal must be one of the rows that were emptied")
+        named = [*self.since.values()] if self.withdrawn is None else [self.withdrawn, *self.since.values()]
+        if not all(type(row) is int and any(a <= row <= b for a, b in self.positions) for row in named):
+            raise ProofError("The rows that a mark names must be among those that were emptied")
 
     def encode(self) -> str:
         """Write the mark as canonical JSON: keys sorted, no white space."""
         said: dict[str, object] = {"positions": self.positions, "rule": self.rule}
         if self.withdrawn is not None:
             said["withdrawn"] = self.withdrawn
+        if self.since:
+            said["since"] = dict(self.since)
         return _ENCODE(said)
 
     @classmethod
@@ -84,7 +87,7 @@ class Mark:
         try:
             said = json.loads(text)
             ranges = tuple((start, end) for start, end in said["positions"])
-            mark = cls(said["rule"], ranges, said.get("withdrawn"))
+            mark = cls(said["rule"], ranges, said.get("withdrawn"), said.get("since", {}))
             is_same = mark.encode() == text
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ProofError("The mark does not say which rows were emptied by which rule") from error
@@ -133,6 +136,7 @@ def mark_events(
     surface: str,
     library: str,
     withdrawn: int | None = None,
+    since: Mapping[str, int] | None = None,
 ) -> list[Event]:
     """Make the rows that say that these positions were emptied: one, or as many as the text needs.
 
@@ -145,7 +149,7 @@ def mark_events(
         at: when, aware.
         surface: where from: ``command`` or ``preferences``.
         library: the library's name and version.
-        withdrawn: as in ``Mark``; said in the mark that names the row.
+        withdrawn, since: as in ``Mark``; said in the mark that names the row.
     """
     return [
         Event(
@@ -165,26 +169,31 @@ def mark_events(
             library=library,
             mark=mark.encode(),
         )
-        for mark in _split(rule, list(ranges_of(positions)), withdrawn)
+        for mark in _split(rule, list(ranges_of(positions)), withdrawn, since or {})
     ]
 
 
-def _split(rule: str, ranges: Sequence[Range], withdrawn: int | None) -> Iterator[Mark]:
-    # What may surround the ranges: the keys, the rule with every character escaped, and the withdrawal.
-    room = MAX_MARK_CHARACTERS - 6 * len(rule) - 100
+def _split(
+    rule: str, ranges: Sequence[Range], withdrawn: int | None, since: Mapping[str, int]
+) -> Iterator[Mark]:
+    # What may surround the ranges: the keys, the rule and the purposes, and the withdrawal.
+    room = MAX_MARK_CHARACTERS - len(_ENCODE([rule, dict(since)])) - 100
     some: list[Range] = []
     used = 0
     for start, end in ranges:
         size = len(f"[{start},{end}],")
         if used + size > room:
-            yield _part(rule, some, withdrawn)
+            yield _part(rule, some, withdrawn, since)
             some, used = [], 0
         some.append((start, end))
         used += size
     if some:
-        yield _part(rule, some, withdrawn)
+        yield _part(rule, some, withdrawn, since)
 
 
-def _part(rule: str, ranges: Sequence[Range], withdrawn: int | None) -> Mark:
-    is_here = withdrawn is not None and any(start <= withdrawn <= end for start, end in ranges)
-    return Mark(rule, tuple(ranges), withdrawn if is_here else None)
+def _part(rule: str, ranges: Sequence[Range], withdrawn: int | None, since: Mapping[str, int]) -> Mark:
+    def is_here(row: int) -> bool:
+        return any(start <= row <= end for start, end in ranges)
+
+    ended = withdrawn if withdrawn is not None and is_here(withdrawn) else None
+    return Mark(rule, tuple(ranges), ended, {id_: row for id_, row in since.items() if is_here(row)})

@@ -1,0 +1,220 @@
+"""Erasure: nothing of a visitor stays in the ledger, everyone else's proof does, a mark says what was done."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from ledgers import SIGNING_SECRET, START, make_event, make_notice, url_of
+from sqlalchemy import select
+
+from gem_consent.ledger.erasure import Erasure, erase
+from gem_consent.ledger.schema import events, metadata
+from gem_consent.ledger.store import Append, Ledger
+from gem_consent.ledger.tiles import tile_reader
+from gem_consent.ledger.verification import Report, verify
+from gem_consent.proof.mark import Mark
+from gem_consent.proof.tree import inclusion_proof, root_of, verify_inclusion
+
+NOW = START + timedelta(days=60)
+AFTER = START + timedelta(days=600)
+VISITOR = "5ubj3ct0f7h3v1s170rwh0w4n75700u7"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "consent.db"
+
+
+@pytest.fixture
+def book(path: Path) -> Iterator[Ledger]:
+    with closing(Ledger.open(url_of(path))) as opened:
+        opened.store_notices([make_notice()])
+        yield opened
+
+
+def choose(book: Ledger, subject: str, *, granted: bool = True, key: str | None = None) -> None:
+    """Append a choice of a visitor."""
+    state = "given" if granted else "refused"
+    notice = make_notice().digest if granted else ""
+    event = make_event(subject=subject, state=state, purposes={"analytics": granted}, notice=notice)
+    book.append([Append(event, key)])
+
+
+def verified(book: Ledger) -> Report:
+    """Verify what must hold."""
+    with book.reading() as connection:
+        report = verify(connection)
+    assert report.faults == ()
+    return report
+
+
+def mark_at(book: Ledger, position: int) -> Mark:
+    """Give the mark at a position."""
+    with book.reading() as connection:
+        return Mark.decode(
+            connection.scalar(select(events.c.mark).where(events.c.position == position)) or ""
+        )
+
+
+def test_erased_rows_keep_their_place(book: Ledger) -> None:
+    """The rows' columns are gone, their commitments and leaves stay, and a mark names them."""
+    for subject in (VISITOR, "other", VISITOR):
+        choose(book, subject)
+    before = leaves(book)
+    assert erase(book, VISITOR, AFTER) == Erasure(rows=2, marks=(3,), was_live=False)
+    assert leaves(book)[:3] == before
+    assert mark_at(book, 3) == Mark("on request", ((0, 0), (2, 2)), since={"analytics": 0})
+    report = verified(book)
+    assert (report.choices, report.erased, report.purged, report.marks) == (1, 2, 0, 1)
+
+
+def leaves(book: Ledger) -> list[tuple[bytes, bytes]]:
+    """Give every row's commitment and leaf."""
+    with book.reading() as connection:
+        rows = connection.execute(select(events.c.commitment, events.c.leaf).order_by(events.c.position))
+        return [(row.commitment, row.leaf) for row in rows]
+
+
+def test_live_consent_is_withdrawn_first(book: Ledger) -> None:
+    """Who still agrees is withdrawn by an event, which is emptied too; the mark says which it was."""
+    choose(book, VISITOR)
+    assert erase(book, VISITOR, NOW) == Erasure(rows=2, marks=(2,), was_live=True)
+    assert mark_at(book, 2) == Mark("on request", ((0, 1),), withdrawn=1, since={"analytics": 0})
+    assert verified(book).erased == 2
+
+
+def test_refusal_is_not_withdrawn(book: Ledger) -> None:
+    """Who agreed to nothing has nothing to withdraw."""
+    choose(book, VISITOR, granted=False)
+    assert erase(book, VISITOR, NOW) == Erasure(rows=1, marks=(1,), was_live=False)
+
+
+def test_second_erasure_finds_nothing(book: Ledger) -> None:
+    """An erasure that is asked for again, or for nobody, changes nothing."""
+    choose(book, VISITOR)
+    erase(book, VISITOR, NOW)
+    size = book.size
+    assert erase(book, VISITOR, NOW) is None
+    assert erase(book, "", NOW) is None
+    assert book.size == size
+
+
+def test_others_choices_stay(book: Ledger) -> None:
+    """Everyone else's rows are as before, and their links too."""
+    for subject in ("one", VISITOR, "two", VISITOR, "one"):
+        choose(book, subject)
+    before = book.history("one"), book.history("two")
+    erase(book, VISITOR, NOW)
+    assert (book.history("one"), book.history("two")) == before
+    assert book.history(VISITOR) == []
+    verified(book)
+
+
+def test_others_proofs_stay_valid(book: Ledger) -> None:
+    """Inclusion proofs that were given out before an erasure hold, and so do new ones under the old root."""
+    for number in range(300):
+        choose(book, VISITOR if number % 3 == 0 else f"visitor-{number}")
+    with book.reading() as connection:
+        read = tile_reader(connection)
+        root = root_of(300, read)
+        proofs = [inclusion_proof(position, 300, read) for position in range(300)]
+    erase(book, VISITOR, NOW)
+    with book.reading() as connection:
+        read = tile_reader(connection)
+        assert root_of(300, read) == root
+        assert [inclusion_proof(position, 300, read) for position in range(300)] == proofs
+    for position, (_, leaf) in enumerate(leaves(book)[:300]):
+        verify_inclusion(leaf, position, 300, proofs[position], root)
+
+
+def test_older_checkpoint_is_continued(book: Ledger) -> None:
+    """Since a checkpoint from before the erasure the ledger holds, though the mark empties rows before it."""
+    choose(book, VISITOR)
+    book.sign(SIGNING_SECRET, at_once=True)
+    with book.reading() as connection:
+        held = str(connection.exec_driver_sql("SELECT note FROM checkpoints").scalar_one()).encode()
+    choose(book, "other")
+    erase(book, VISITOR, NOW)
+    with book.reading() as connection:
+        report = verify(connection, since=held)
+    assert (report.faults, report.start, report.erased, report.marks) == ((), 1, 1, 1)
+
+
+def test_same_visitor_may_choose_again(book: Ledger) -> None:
+    """A copy of the erased visitor's cookie that is used again begins a new chain."""
+    choose(book, VISITOR)
+    erase(book, VISITOR, NOW)
+    choose(book, VISITOR)
+    ((_, event),) = book.history(VISITOR)
+    assert event.previous is None
+    verified(book)
+
+
+def test_erased_request_is_forgotten(book: Ledger, path: Path) -> None:
+    """The key of an erased visitor's request goes with the rows."""
+    choose(book, VISITOR, key="k" * 16)
+    choose(book, "other", key="l" * 16)
+    erase(book, VISITOR, NOW)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+    verified(book)
+
+
+@pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables])
+def test_id_is_in_no_table(book: Ledger, path: Path, table: str) -> None:
+    """No column of any table holds the id of the visitor who was erased."""
+    choose(book, VISITOR, key="k" * 16)
+    erase(book, VISITOR, NOW)
+    with closing(sqlite3.connect(path)) as connection:
+        for row in connection.execute(f"SELECT * FROM {table}"):
+            assert not any(VISITOR in str(value) for value in row)
+
+
+def test_id_is_nowhere_in_the_file(book: Ledger, path: Path) -> None:
+    """Among many, with pages split and freed, no byte of the file or its log tells who was erased."""
+    gone = [f"{number:032x}"[::-1] for number in range(1, 400)]
+    for at in range(0, len(gone), 10):
+        book.append([Append(make_event(subject=subject, state="refused")) for subject in gone[at : at + 10]])
+        book.append([Append(make_event(state="refused")) for _ in range(10)])
+    for subject in gone:
+        erase(book, subject, NOW)
+    wal = path.with_name(path.name + "-wal")
+    written = path.read_bytes() + (wal.read_bytes() if wal.exists() else b"")
+    assert [subject for subject in gone if subject.encode() in written] == []
+    assert wal.stat().st_size == 0
+
+
+def test_reader_keeps_the_log(book: Ledger, path: Path) -> None:
+    """While somebody reads an older state, the log cannot be emptied; afterwards it can."""
+    choose(book, VISITOR)
+    with closing(Ledger.open(url_of(path))) as other, other.reading() as connection:
+        connection.execute(select(events.c.id)).all()
+        erase(book, VISITOR, NOW)
+        assert not book.scrub()
+    assert book.scrub()
+
+
+def test_two_processes_take_turns(book: Ledger, path: Path) -> None:
+    """A site that writes and a command that erases share the write lock, and both are kept."""
+    with closing(Ledger.open(url_of(path))) as other:
+        for number in range(20):
+            choose(book, VISITOR if number % 2 else "other")
+            erase(other, VISITOR, NOW)
+    report = verified(book)
+    assert (report.choices, report.erased, report.marks) == (10, 20, 10)
+
+
+def test_times_are_the_ones_given(book: Ledger) -> None:
+    """A mark is dated by the clock of whoever asked."""
+    choose(book, VISITOR)
+    erase(book, VISITOR, datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC), surface="preferences")
+    with book.reading() as connection:
+        row = connection.execute(select(events).where(events.c.mark.is_not(None))).one()
+    assert (row.time, row.state, row.action, row.surface) == (
+        *("2027-01-02T03:04:05.000Z", "erased", "erase", "preferences"),
+    )
