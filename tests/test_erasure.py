@@ -1,4 +1,4 @@
-"""Erasure: nothing of a visitor stays in the ledger, everyone else's proof does, a mark says what was done."""
+"""Erasure: nothing of a visitor stays in the ledger, everyone else's proof does, and a mark says so."""
 
 from __future__ import annotations
 

@@ -152,10 +152,17 @@ def _read_rows(report: Report) -> Iterator[str]:
             f"Of the first {_many(report.start, 'row')}, which the checkpoint covers, only the tree's hashes "
             "were compared."
         )
-    yield (
-        f"Read: {_many(report.choices, 'choice')}, {_many(report.emptied, 'erased or purged row')}, "
-        f"{_many(report.notices, 'notice')}, {_many(report.signed, 'checkpoint')}."
-    )
+    counts = [_many(report.choices, "choice")]
+    counts += [f"{number:,} {kind}" for kind, number in _emptied(report) if number]
+    counts += [_many(report.marks, "mark")] if report.marks else []
+    counts += [_many(report.notices, "notice"), _many(report.signed, "checkpoint")]
+    yield f"Read: {', '.join(counts)}."
+
+
+def _emptied(report: Report) -> Iterator[tuple[str, int]]:
+    yield "erased", report.erased
+    yield "purged", report.purged
+    yield "emptied without a mark", report.emptied - report.erased - report.purged
 
 
 def _faults(report: Report) -> Iterator[str]:
