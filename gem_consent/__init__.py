@@ -7,6 +7,7 @@ from gem_consent.export_app import export_app
 from gem_consent.middleware import ConsentMiddleware
 from gem_consent.policy import Controller, Policy, Purpose, Service, Tracker
 from gem_consent.policy_file import load_policy
+from gem_consent.retention import Retention
 from gem_consent.services import Calendly, GoogleAnalytics, GoogleMaps, OpenStreetMap, Vimeo, YouTube
 from gem_consent.templating import ConsentExtension
 
@@ -27,6 +28,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Purpose",
+    "Retention",
     "Service",
     "Tracker",
     "Vimeo",

@@ -17,6 +17,7 @@ __all__ = [
     "InvalidDecision",
     "is_same_origin",
     "local_path",
+    "parse_erasure",
     "parse_form",
     "parse_json",
 ]
@@ -109,6 +110,21 @@ def parse_form(body: bytes) -> Decision:
         raise InvalidDecision("The form cannot be read: send at most 100 fields, in UTF-8.") from error
     single = {name: values[-1] for name, values in fields.items() if name != "purpose"}
     return _decision(single, fields.get("purpose", []))
+
+
+def parse_erasure(body: bytes) -> tuple[bool, Decision]:
+    """Read the form by which a visitor erases their history: whether they confirmed it, and what it ends.
+
+    Raises:
+        InvalidDecision: the form cannot be read.
+    """
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
+    except ValueError as error:
+        raise InvalidDecision("The form cannot be read: send at most 10 fields, in UTF-8.") from error
+    single: dict[str, object] = {name: values[-1] for name, values in fields.items()}
+    decision = _decision(single | {"decision": "withdraw", "surface": "preferences", "key": ""}, [])
+    return single.get("confirm") == "yes", decision
 
 
 def parse_json(body: bytes) -> Decision:

@@ -22,6 +22,7 @@ from gem_consent.decision import (
     InvalidDecision,
     is_same_origin,
     local_path,
+    parse_erasure,
     parse_form,
     parse_json,
 )
@@ -29,6 +30,7 @@ from gem_consent.errors import LedgerError, LedgerUnavailable, PolicyError
 from gem_consent.exchange import Exchange
 from gem_consent.fields import Message
 from gem_consent.headers import Headers
+from gem_consent.own_history import download_history
 from gem_consent.policy import Policy
 from gem_consent.proof.event import Event, event_id, utc_text
 from gem_consent.receipt_pages import show_notice, show_receipt
@@ -48,6 +50,12 @@ _UNAVAILABLE = Message(
     "Your agreement could not be recorded just now, so nothing was switched on. Please try again."
 )
 _UNREADABLE = Message("This choice could not be read. Nothing was changed. Please choose again.")
+_ERASED = Message("Your history is erased, and so are your visitor number and your agreement.")
+_UNCONFIRMED = Message("Nothing was erased: please tick the box first.")
+_NOT_ERASED = Message(
+    "Your history could not be erased just now. Only what is necessary is in use from now on. Please try "
+    "again later."
+)
 
 
 class _Refusal(Exception):
@@ -72,13 +80,15 @@ async def respond(exchange: Exchange, path: str, receive: Any) -> Response:
 
     Args:
         exchange: the request's.
-        path: what follows the prefix: ``""``, ``"/state"``, ``"/tags"``, ``"/receipt"``, ``"/assets/…"`` or
-            ``"/notice/…"``.
+        path: what follows the prefix: ``""``, ``"/state"``, ``"/tags"``, ``"/receipt"``, ``"/history"``,
+            ``"/erase"``, ``"/assets/…"`` or ``"/notice/…"``.
         receive: the server's.
     """
     request = Request(exchange.scope, receive)
     if path == "" and request.method == "POST":
         return await _decide(exchange, request)
+    if path == "/erase" and request.method == "POST":
+        return await _erase(exchange, request)
     if is_prefetch(exchange.scope["headers"]):
         # the choice may have changed by the time that somebody looks: the browser asks again then
         return Response("Not fetched ahead", 503, _NO_STORE, "text/plain")
@@ -101,7 +111,7 @@ async def _shown(exchange: Exchange, request: Request, path: str) -> Response:
 
 
 async def _preferences(exchange: Exchange, request: Request) -> Response:
-    said = Announcement("saved", _SAVED) if "saved" in request.query_params else None
+    said = next((one for name, one in _SAID.items() if name in request.query_params), None)
     return await _page(exchange, request, announcement=said)
 
 
@@ -112,7 +122,9 @@ async def _page(
     status: int = 200,
     announcement: Announcement | None = None,
     decision: Decision | None = None,
+    consent: Consent | None = None,
 ) -> Response:
+    """Show the preferences page; with a consent that this very request has changed, without the history."""
     renderer = exchange.site.renderer
     query = request.query_params
     language = _language_answered(exchange, decision) if decision else query.get("lang")
@@ -121,9 +133,9 @@ async def _page(
     slots = Slots(exchange.site.prefix(exchange.scope), return_to)
     if announcement:
         announcement = Announcement(announcement.kind, renderer.gettext(language, announcement.text))
-    history = await _history(exchange)
+    history = await _history(exchange) if consent is None else None
     content, policy = renderer.preferences(
-        language, exchange.consent, slots, history=history, announcement=announcement
+        language, consent or exchange.consent, slots, history=history, announcement=announcement
     )
     headers = {
         **_NO_STORE,
@@ -187,7 +199,9 @@ _PAGES: dict[str, Callable[[Exchange, Request], Awaitable[Response]]] = {
     "/state": _state,
     "/tags": _tags,
     "/receipt": show_receipt,
+    "/history": download_history,
 }
+_SAID = {"saved": Announcement("saved", _SAVED), "erased": Announcement("erased", _ERASED)}
 _FOLDERS = {"/assets/": _asset, "/notice/": show_notice}
 
 
@@ -250,6 +264,14 @@ async def _read(request: Request) -> Decision:
     parse = parsers.get(_media_type(request))
     if parse is None:
         raise _Refusal(415, f"Send the decision as {' or '.join(parsers)}.")
+    body = await _body(request)
+    try:
+        return parse(body)
+    except InvalidDecision as error:
+        raise _Refusal(400, _UNREADABLE, str(error)) from error
+
+
+async def _body(request: Request) -> bytes:
     body = b""
     try:
         async for chunk in request.stream():
@@ -258,10 +280,48 @@ async def _read(request: Request) -> Decision:
                 raise _Refusal(413, f"A decision has {MAX_BODY_BYTES} bytes at most.")
     except ClientDisconnect:
         raise _Refusal(400, _UNREADABLE, "The request ended before its body did.") from None
+    return body
+
+
+async def _erase(exchange: Exchange, request: Request) -> Response:
+    """Erase a visitor's rows, then their cookies.
+
+    Where the ledger is away their agreement ends all the same; their number is kept, since they could not
+    try again without it.
+    """
+    decision = Decision("withdraw", surface="preferences")
     try:
-        return parse(body)
-    except InvalidDecision as error:
-        raise _Refusal(400, _UNREADABLE, str(error)) from error
+        _require_own_page(request)
+        if _media_type(request) != "application/x-www-form-urlencoded":
+            raise _Refusal(415, "Send the erasure as application/x-www-form-urlencoded.")
+        try:
+            is_confirmed, decision = parse_erasure(await _body(request))
+        except InvalidDecision as error:
+            raise _Refusal(400, _UNCONFIRMED, str(error)) from error
+        if not is_confirmed:
+            raise _Refusal(400, _UNCONFIRMED)
+        if exchange.consent.subject:
+            at = datetime.fromtimestamp(exchange.site.clock(), UTC)
+            await exchange.site.recorder.erase(exchange.consent.subject, at)
+    except _Refusal as refusal:
+        return await _turned_away(exchange, request, refusal, decision, is_json=False)
+    except LedgerError:
+        return await _not_erased(exchange, request, decision)
+    response = RedirectResponse(_way_back(exchange, decision, "erased"), status_code=303, headers=_NO_STORE)
+    response.raw_headers.extend(_own_deletions(exchange, request))
+    response.raw_headers.extend(_deletions(exchange, request, decision, frozenset()))
+    return response
+
+
+async def _not_erased(exchange: Exchange, request: Request, decision: Decision) -> Response:
+    outcome = await _carry_out(exchange, request, decision)
+    said = Announcement("error", _NOT_ERASED)
+    response = await _page(
+        exchange, request, status=503, announcement=said, decision=decision, consent=outcome.consent
+    )
+    response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS)
+    response.raw_headers.extend(outcome.headers)
+    return response
 
 
 async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -> _Outcome:
@@ -415,10 +475,18 @@ def _no_longer_shared(exchange: Exchange, request: Request) -> Headers:
     return set_cookie.deletions([shared, HINT_NAME], request.headers.get("host", ""), (), secure=is_https)
 
 
-def _way_back(exchange: Exchange, decision: Decision) -> str:
+def _own_deletions(exchange: Exchange, request: Request) -> Headers:
+    """Delete the consent cookie, under every name that it had, and the hint; on every parent domain too."""
+    forms = ((True, None), (True, "shared"), (False, None))
+    names = [*(cookie_name(is_https, domain) for is_https, domain in forms), HINT_NAME]
+    is_https = exchange.site.is_https(exchange.scope)
+    return set_cookie.deletions(names, request.headers.get("host", ""), (), secure=is_https)
+
+
+def _way_back(exchange: Exchange, decision: Decision, said: str = "saved") -> str:
     """Give the address to return to: the page of the notice, or the preferences page saying it is saved."""
     if decision.surface == "preferences":
-        query = {"saved": "1", "lang": _language_answered(exchange, decision), "return": decision.return_to}
+        query = {said: "1", "lang": _language_answered(exchange, decision), "return": decision.return_to}
         given = {name: value for name, value in query.items() if value}
         return f"{exchange.site.prefix(exchange.scope)}?{urlencode(given, safe='/')}"
     return decision.return_to or f"{exchange.site.root(exchange.scope)}/"

@@ -31,6 +31,7 @@ from gem_consent.fields import (
     require_words,
     wrong,
 )
+from gem_consent.retention import Retention
 
 __all__ = [
     "MAX_LIFETIME",
@@ -311,6 +312,8 @@ class Policy:
         language: the language for visitors of whom nothing better is known.
         languages: those that a notice may be shown in; empty for every language the library speaks.
         version: the policy's name in the proof; a new one asks every visitor again.
+        retention: how long the proof is kept, as visitors are told; without it they are told no time. Only
+            ``gem-consent purge`` keeps that word: declare it once the purge runs by itself.
 
     Raises:
         PolicyError: a field is malformed, two services share an id, or a service serves an unknown purpose.
@@ -329,6 +332,7 @@ class Policy:
     language: str = "en"
     languages: Sequence[str] = ()
     version: str = ""
+    retention: Retention | None = None
     fingerprint: str = field(init=False)
     _purposes: Mapping[str, Purpose] = field(init=False, repr=False, compare=False)
 
@@ -357,6 +361,8 @@ class Policy:
         if not isinstance(self.version, str) or len(self.version) > _MAX_VERSION_CHARACTERS:
             allowed = f"a string of {_MAX_VERSION_CHARACTERS} characters at most"
             raise wrong("Policy.version", self.version, allowed)
+        if self.retention is not None and not isinstance(self.retention, Retention):
+            raise wrong("Policy.retention", self.retention, "a Retention, or None")
         object.__setattr__(self, "_purposes", self._purposes_in_use())
         object.__setattr__(self, "fingerprint", _fingerprint(self))
 

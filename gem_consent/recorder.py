@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from anyio import to_thread
 
 from gem_consent.errors import ConfigurationError, LedgerUnavailable
 from gem_consent.ledger.database import ledger_url
+from gem_consent.ledger.erasure import Erasure, erase
 from gem_consent.ledger.rows import EventRejected
 from gem_consent.ledger.spool import Drain, Spool
 from gem_consent.ledger.store import Append, Ledger
@@ -296,9 +298,29 @@ class Recorder:
         answer: _T = _answer(job)
         return answer
 
-    async def _look(self, question: Callable[[Ledger], object]) -> Job:
+    async def erase(self, subject: str, now: datetime) -> Erasure | None:
+        """Erase a visitor's events; once this returns, it is done and durable.
+
+        An erasure that still waits when patience ends is taken back; one under way by then may be done
+        although this raises: asking again finds nothing more to erase.
+
+        Args:
+            subject: the visitor's random id.
+            now: the present, aware.
+
+        Raises:
+            LedgerUnavailable: the ledger failed, the queue is full, or patience ended.
+        """
+        # While the spool holds decisions there is no erasing: the visitor's own may be among them.
+        job = await self._look(
+            lambda ledger: erase(ledger, subject, now, surface="preferences"), is_change=True
+        )
+        erasure: Erasure | None = _answer(job)
+        return erasure
+
+    async def _look(self, question: Callable[[Ledger], object], *, is_change: bool = False) -> Job:
         """Put a question to the ledger; one that is known to be away keeps nobody waiting."""
-        job = Job(read=question)
+        job = Job(read=question, is_change=is_change)
         if self._spool and self.is_away:
             return job
         await self._ask(job)

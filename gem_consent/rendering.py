@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What the preferences page says before all else: ``kind`` is ``saved`` or ``error``."""
+    """What the preferences page says before all else: ``kind`` is ``saved``, ``erased`` or ``error``."""
 
     kind: str
     text: str
@@ -112,7 +112,7 @@ class Renderer:
         cookie: str = "__Host-gem_consent",
     ) -> None:
         self.policy = policy
-        self._own = own_service(policy, cookie)
+        self._cookie = cookie
         self.appearance = appearance or Appearance()
         self._signals = " data-gpc" if obeys_gpc else ""
         self.languages = languages_of(policy)
@@ -303,7 +303,8 @@ class Renderer:
         Args:
             history: the visitor's own events, oldest first; ``None`` where the ledger cannot be read.
         """
-        script = stop_script(self.policy, consent.granted) if consent.is_decided else ""
+        is_erased = announcement is not None and announcement.kind == "erased"
+        script = stop_script(self.policy, consent.granted) if consent.is_decided or is_erased else ""
         page = self._render(
             "preferences.html",
             language,
@@ -391,7 +392,9 @@ class Renderer:
         module = (
             self._environments[language].get_template("trackers.html").make_module({"policy": self.policy})
         )
-        services = [service for id_ in self.policy.purpose_by_id for service in self._services_for(id_)]
+        services = [
+            service for id_ in self.policy.purpose_by_id for service in self._services_for(language, id_)
+        ]
         return str(module.table(services))  # type: ignore[attr-defined]  # a macro of the template
 
     def _embeds(self, language: str) -> list[str]:
@@ -420,22 +423,29 @@ class Renderer:
             embeds=self._embeds(language),
             embed_css=embed_style(),
             declaration=declaration_script(
-                declaration(self.policy, self._translations[language], self._services_for)
+                declaration(self.policy, self._translations[language], partial(self._services_for, language))
             ),
         )
         return notice_of(
             page.encode(), fingerprint=self.policy.fingerprint, language=language, library=LIBRARY
         )
 
-    def _services_for(self, purpose: str) -> tuple[Service, ...]:
-        own = (self._own,) if purpose == "necessary" else ()
-        return (*own, *self.policy.services_for(purpose))
+    def _services_for(self, language: str, purpose: str) -> tuple[Service, ...]:
+        if purpose != "necessary":
+            return self.policy.services_for(purpose)
+        kept = self._translations[language].retention(self.policy.retention)
+        return (own_service(self.policy, self._cookie, kept), *self.policy.services_for(purpose))
 
     def _render(self, template: str, language: str, **values: object) -> str:
         return (
             self._environments[language]
             .get_template(template)
-            .render(policy=self.policy, language=language, services_for=self._services_for, **values)
+            .render(
+                policy=self.policy,
+                language=language,
+                services_for=partial(self._services_for, language),
+                **values,
+            )
         )
 
     def _environment(self, language: str) -> Environment:

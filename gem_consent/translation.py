@@ -13,6 +13,7 @@ from gem_consent.errors import ConfigurationError
 from gem_consent.fields import Message, Text
 from gem_consent.locale import duration_text, match
 from gem_consent.policy import Policy, Tracker
+from gem_consent.retention import Retention, Term
 
 __all__ = ["Translation", "available_languages", "catalogue_digest", "languages_of"]
 
@@ -120,6 +121,32 @@ class Translation:
         if value is None:
             return self.catalogue.gettext("Until the browser is closed")
         return self.duration(value) if isinstance(value, timedelta) else self.text(value)
+
+    def retention(self, value: Retention | None) -> str:
+        """Say how long the proof of a choice is kept; empty where no time is declared."""
+        if value is None:
+            return ""
+        pattern = self.catalogue.gettext("Agreements: %(consents)s. Refusals: %(refusals)s.")
+        return pattern % {
+            "consents": self._term(value.consent_term),
+            "refusals": self._term(value.refusal_term),
+        }
+
+    def _term(self, term: Term) -> str:
+        count = term.count * (7 if term.unit == "week" else 1)
+        gettext, ngettext = self.catalogue.gettext, self.catalogue.ngettext
+        durations = {
+            "day": ngettext("%(n)d day", "%(n)d days", count),
+            "week": ngettext("%(n)d day", "%(n)d days", count),
+            "month": ngettext("%(n)d month", "%(n)d months", count),
+            "year": ngettext("%(n)d year", "%(n)d years", count),
+        }
+        patterns = {
+            "decision": gettext("%(duration)s after the choice"),
+            "consent": gettext("%(duration)s after the agreement ends"),
+            "year": gettext("%(duration)s after the end of the year"),
+        }
+        return patterns[term.base] % {"duration": durations[term.unit] % {"n": count}}
 
     def storage(self, tracker: Tracker) -> str:
         """Say where a tracker is kept, with its domain if that is not the site's own."""

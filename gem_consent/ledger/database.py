@@ -61,7 +61,7 @@ class Database(Protocol):
         """Hold a write transaction that makes or changes tables, one at a time among all processes."""
 
     def scrub(self, connection: Connection) -> bool:
-        """Take what was emptied out of the log beside the tables; say whether nobody who reads kept it there."""
+        """Take what was emptied out of the log beside the tables; say whether no reader kept it there."""
 
     def traces(self, text: str) -> int | None:
         """Count where a text lies in the database's files; ``None`` where they cannot be read from here."""

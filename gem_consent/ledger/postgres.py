@@ -6,7 +6,7 @@ Knows no table but by name; imports the driver when it connects, and never befor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import URL, Connection, NullPool, create_engine
@@ -189,6 +189,27 @@ class PostgresDatabase:
         with self.writing(connection):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
             yield
+
+    def scrub(self, connection: Connection) -> bool:
+        """Free the dead rows that an update leaves, at an operator's command; else autovacuum does.
+
+        The server frees them without overwriting them, and skips what its role does not own.
+        """
+        if self._is_patient:
+            self._vacuum(connection, "VACUUM (SKIP_LOCKED) events, requests")
+        return True
+
+    def traces(self, text: str) -> None:
+        """Count nothing: the server's files cannot be read from here."""
+
+    def rewrite(self, connection: Connection) -> None:
+        """Let the server write the tables anew, without their dead rows; they are locked meanwhile."""
+        self._vacuum(connection, "VACUUM FULL events, requests")
+
+    def _vacuum(self, connection: Connection, statement: str) -> None:
+        # Outside of any transaction, where the driver begins none by itself.
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(statement)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -207,7 +207,7 @@ class Ledger:
             return self._database.traces(text)
 
     def rewrite(self) -> None:
-        """Write the database anew, without what its pages still hold of emptied rows; nobody writes meanwhile.
+        """Write the database anew, without what its pages still hold of emptied rows, while nobody writes.
 
         Raises:
             LedgerUnavailable, LedgerError: as ``append``; the disk needs room for a copy of the database.

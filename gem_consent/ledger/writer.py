@@ -85,6 +85,7 @@ class Job:
     Args:
         append: what to append; else ``read`` is called with the ledger.
         read: a question to the ledger.
+        is_change: what is read changes the ledger too, which is to be signed.
         is_kept: it is tried until it works; otherwise it fails with the first try.
         post: how to reach the waiter's thread.
         flag: what to set there.
@@ -92,6 +93,7 @@ class Job:
 
     append: Append | None = None
     read: Callable[[Any], object] | None = None
+    is_change: bool = False
     is_kept: bool = False
     post: Post | None = None
     flag: Flag | None = None
@@ -391,6 +393,8 @@ class Writer:
             except Exception as error:
                 self._finish(jobs[at:], error)
                 raise
+            if job.is_change:
+                self._expect_to_sign()
             self._finish([job])
 
     def _take_writes(self) -> list[Job]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from gem_consent.policy import Message, Policy, Service, Tracker
+from gem_consent.policy import Message, Policy, Service, Text, Tracker
 
 __all__ = ["own_service"]
 
 
-def own_service(policy: Policy, cookie: str = "__Host-gem_consent") -> Service:
+def own_service(policy: Policy, cookie: str = "__Host-gem_consent", kept: Text = "") -> Service:
     """Declare the library's own cookies and its ledger for a policy.
 
     They are exempt from consent: trackers that keep the visitor's choice (CNIL recommendation 2020-092; art.
     82 of the French law 78-17). The record of choices is what art. 7(1) of the GDPR asks for.
+
+    Args:
+        policy: the site's.
+        cookie: the name of the consent cookie.
+        kept: how long the record is kept, in words.
     """
     return Service(
         id="gem_consent",
@@ -32,7 +37,7 @@ def own_service(policy: Policy, cookie: str = "__Host-gem_consent") -> Service:
             ),
             Tracker(
                 "gem_consent",
-                Message("As long as your choice may have to be proved"),
+                kept or Message("As long as your choice may have to be proved"),
                 Message("Record of your choices: date, purposes, random number, kind of browser."),
                 storage="server",
             ),
