@@ -102,6 +102,8 @@ async def _shown(exchange: Exchange, request: Request, path: str) -> Response:
     answer = _PAGES.get(path) or next(
         (one for start, one in _FOLDERS.items() if path.startswith(start)), None
     )
+    if path == "/erase":
+        return Response("Method Not Allowed", 405, {**_NO_STORE, "allow": "POST"}, "text/plain")
     if answer is None:
         return Response("Not Found", status_code=404, media_type="text/plain", headers=_NO_STORE)
     if request.method not in ("GET", "HEAD"):

@@ -10,10 +10,12 @@ from typer.core import TyperGroup
 from gem_consent.cli.checkpoint import checkpoint
 from gem_consent.cli.copy import copy
 from gem_consent.cli.demo import demo
+from gem_consent.cli.erase import erase
 from gem_consent.cli.evidence import evidence
 from gem_consent.cli.export import export
 from gem_consent.cli.notice import notice
 from gem_consent.cli.public_key import public_key
+from gem_consent.cli.purge import purge
 from gem_consent.cli.receipt import receipt
 from gem_consent.cli.stats import stats
 from gem_consent.cli.verify import verify
@@ -61,10 +63,12 @@ app = typer.Typer(
 app.command()(checkpoint)
 app.command()(copy)
 app.command()(demo)
+app.command()(erase)
 app.command()(evidence)
 app.command()(export)
 app.command()(notice)
 app.command()(public_key)
+app.command()(purge)
 app.command()(receipt)
 app.command()(stats)
 app.command()(verify)
