@@ -6,7 +6,7 @@ Knows no table but by name; imports the driver when it connects, and never befor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import URL, Connection, NullPool, create_engine
@@ -207,9 +207,9 @@ class PostgresDatabase:
         self._vacuum(connection, "VACUUM FULL events, requests")
 
     def _vacuum(self, connection: Connection, statement: str) -> None:
-        # Outside of any transaction, where the driver begins none by itself.
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(statement)
+        # No BEGIN is said, and the driver says none by itself: it must be outside of any transaction.
+        with connection.begin():
+            connection.exec_driver_sql(statement)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
