@@ -71,8 +71,9 @@ def press_erase(visitor: Visitor, *, headers: dict[str, str] | None = None, **fi
 
 def texts(answer: Answer, role: str) -> str:
     """Give what the page says in the element of this role."""
-    (element,) = (e for e in parse(answer.body).iter() if e.get("role") == role)
-    return "".join(element.itertext())
+    found = ("".join(e.itertext()) for e in parse(answer.body).iter() if e.get("role") == role)
+    (said,) = filter(None, found)
+    return said
 
 
 # Taking it away
