@@ -12,6 +12,7 @@ import pytest
 from ledgers import SIGNING_SECRET, START, make_event, make_notice, url_of
 from sqlalchemy import select
 
+from gem_consent.ledger import sqlite
 from gem_consent.ledger.erasure import Erasure, erase
 from gem_consent.ledger.schema import events, metadata
 from gem_consent.ledger.store import Append, Ledger
@@ -176,17 +177,39 @@ def test_id_is_in_no_table(book: Ledger, path: Path, table: str) -> None:
 
 
 def test_id_is_nowhere_in_the_file(book: Ledger, path: Path) -> None:
-    """Among many, with pages split and freed, no byte of the file or its log tells who was erased."""
+    """No byte of the file or of its log tells who was erased."""
+    choose(book, VISITOR, key="k" * 16)
+    choose(book, "other")
+    assert book.traces(VISITOR)
+    erase(book, VISITOR, NOW)
+    assert VISITOR.encode() not in path.read_bytes()
+    assert path.with_name(path.name + "-wal").stat().st_size == 0
+    assert book.traces(VISITOR) == 0
+
+
+def test_rewriting_leaves_no_trace(book: Ledger, path: Path) -> None:
+    """Where pages were split and merged so that copies lie in free space, a rewritten file has none."""
     gone = [f"{number:032x}"[::-1] for number in range(1, 400)]
     for at in range(0, len(gone), 10):
         book.append([Append(make_event(subject=subject, state="refused")) for subject in gone[at : at + 10]])
         book.append([Append(make_event(state="refused")) for _ in range(10)])
     for subject in gone:
         erase(book, subject, NOW)
-    wal = path.with_name(path.name + "-wal")
-    written = path.read_bytes() + (wal.read_bytes() if wal.exists() else b"")
+    book.rewrite()
+    written = path.read_bytes()
     assert [subject for subject in gone if subject.encode() in written] == []
-    assert wal.stat().st_size == 0
+    assert path.with_name(path.name + "-wal").stat().st_size == 0
+    assert verified(book).erased == len(gone)
+
+
+def test_traces_are_found_across_chunks(book: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is found wherever it lies, and each place is counted once."""
+    choose(book, VISITOR)
+    book.scrub()
+    expected = path.read_bytes().count(VISITOR.encode())
+    for size in (33, 64, 1000):
+        monkeypatch.setattr(sqlite, "CHUNK_BYTES", size)
+        assert book.traces(VISITOR) == expected > 0
 
 
 def test_reader_keeps_the_log(book: Ledger, path: Path) -> None:
