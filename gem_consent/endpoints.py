@@ -293,7 +293,7 @@ async def _erase(exchange: Exchange, request: Request) -> Response:
     """
     decision = Decision("withdraw", surface="preferences")
     try:
-        _require_own_page(request)
+        _require_own_page(exchange, request)
         if _media_type(request) != "application/x-www-form-urlencoded":
             raise _Refusal(415, "Send the erasure as application/x-www-form-urlencoded.")
         try:
