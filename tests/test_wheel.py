@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,17 @@ asyncio.run(main())
 """
 
 
+TOUCH = """
+import sys
+
+with open(sys.argv[1], "r+b") as file:
+    content = file.read()
+    at = len(content) // 2
+    file.seek(at)
+    file.write(bytes([content[at] ^ 1]))
+"""
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a clean copy of the sources: no compiled catalogue is there before the build."""
@@ -147,6 +159,28 @@ def test_wheel_works_without_tools(clean: Path, tmp_path: Path) -> None:
     )
     assert '"state":"given"' in exported
     assert '"browser":"Firefox 145"' in exported
+
+
+def test_evidence_needs_no_database(clean: Path, tmp_path: Path) -> None:
+    """Where nothing but the wheel is, an archive and a receipt are verified by the public key alone."""
+    there, here = tmp_path / "site", tmp_path / "inspector"
+    there.mkdir()
+    here.mkdir()
+    program = str(clean.with_name("gem-consent"))
+    strictly(clean, there, "-c", SITE)
+    ledger = ("--ledger", "sqlite:///consent.db")
+    key = strictly(clean, there, program, "public-key", *ledger).strip()
+    event = json.loads(strictly(clean, there, program, "export", *ledger, "--format", "jsonl"))["id"]
+    for name, *command in (("evidence.zip", "evidence"), ("receipt.json", "receipt", event)):
+        run = [str(clean), "-I", program, *command, *ledger, "--output", str(here / name)]
+        subprocess.run(run, cwd=there, check=True, capture_output=True, timeout=60)
+    shutil.rmtree(there)
+    for path in sorted(here.iterdir()):
+        assert "It holds" in strictly(clean, here, program, "verify", path.name, "--public-key", key)
+        assert strictly(clean, here, "-c", TOUCH, path.name) == ""
+        answer = subprocess.run([program, "verify", path.name], cwd=here, capture_output=True, text=True)
+        assert (answer.returncode, answer.stderr) == (1, "")
+        assert "does not hold" in answer.stdout
 
 
 def test_installed_command_explains_itself(clean: Path, tmp_path: Path) -> None:
