@@ -19,11 +19,11 @@ from gem_consent.translation import Translation
 # Written as in English in some languages; all else that is, nobody has translated.
 COGNATES = {
     *("Cookie", "Cookies", "Date", "Name", "Error", "Australia", "Canada", "India", "Israel", "Japan"),
-    *("Singapore", "Contact", "Notice", "Total", "FILE"),
+    *("Singapore", "Contact", "Notice", "Total", "FILE", "Register", "policy"),
 }
 MONTHS = "in a date"
-# Of a box on a phone 320 pixels wide there is room for two lines of sixteen letters in each button.
-BUTTON_CHARACTERS, WORD_CHARACTERS = 20, 13
+# Of a box on a phone 320 pixels wide there is room for two lines of thirteen letters or so in each button.
+BUTTON_CHARACTERS, WORD_CHARACTERS = 22, 13
 LABEL_CHARACTERS = 34
 TITLE_CHARACTERS = 42
 # The first layer takes half of a small phone's screen at most, in English some 400 characters.
