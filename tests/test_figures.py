@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import make_event, make_notice, url_of
+from ledgers import START, make_event, make_notice, url_of
 from sqlalchemy import update
 
 from gem_consent.errors import LedgerError
+from gem_consent.ledger.erasure import erase
 from gem_consent.ledger.export import Selection
 from gem_consent.ledger.figures import CHOICES, OTHERS, Answers, Figures, figures
+from gem_consent.ledger.purge import purge
 from gem_consent.ledger.schema import events
 from gem_consent.ledger.store import Append, Ledger
+from gem_consent.retention import Retention
 
 EVERYTHING = Selection()
 
@@ -41,7 +44,7 @@ def fill(book: Ledger, *changes: dict[str, Any]) -> None:
 def test_empty_ledger_adds_to_nothing(book: Ledger) -> None:
     """A new ledger has zeros, no dates and all four states."""
     found = figures_of(book)
-    assert found == Figures(0, 0, None, None, 0, 0, dict.fromkeys(CHOICES, 0), {}, {}, {}, {})
+    assert found == Figures(0, 0, None, None, 0, 0, 0, dict.fromkeys(CHOICES, 0), {}, {}, {}, {})
 
 
 def test_visitors_count_once(book: Ledger) -> None:
@@ -96,13 +99,29 @@ def test_notices_are_counted(book: Ledger) -> None:
 
 def test_marks_and_erased_rows_stay_out(book: Ledger) -> None:
     """An erasure's mark is no choice, and an erased row is counted as that alone."""
-    fill(book, {}, {"state": "erased", "purposes": {}}, {"state": "refused"})
-    emptied = {column.name: None for column in events.columns if column.nullable}
-    with book.writing():
-        book._connection.execute(update(events).where(events.c.position == 0).values(emptied))
+    fill(book, {"subject": "gone", "purposes": {"analytics": False}}, {"state": "refused"})
+    erase(book, "gone", START)
     found = figures_of(book)
-    assert (found.choices, found.visitors, found.erased) == (1, 1, 1)
+    assert (found.choices, found.visitors, found.erased, found.purged) == (1, 1, 1, 0)
     assert found.states["refused"] == 1
+
+
+def test_purged_rows_are_counted_apart(book: Ledger) -> None:
+    """Rows that a rule emptied are told from those that were erased on request."""
+    fill(book, *({"state": "refused", "time": "2001-01-01T00:00:00.000Z"} for _ in range(3)))
+    purge(book, Retention(), START)
+    found = figures_of(book)
+    assert (found.choices, found.erased, found.purged) == (0, 0, 3)
+
+
+def test_unreadable_mark_is_refused(book: Ledger) -> None:
+    """A mark that no ledger writes stops the count, with the way to find the row."""
+    fill(book, {"subject": "gone"})
+    erase(book, "gone", START)
+    with book.writing():
+        book._connection.execute(update(events).where(events.c.mark.is_not(None)).values(mark="x"))
+    with pytest.raises(LedgerError, match="run gem-consent verify"):
+        figures_of(book)
 
 
 def test_period_narrows_every_figure(book: Ledger) -> None:

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_consent.cli.options import LedgerUrl, Since, Until
+from gem_consent.cli.retention import Keep, KeepRefusals, PolicyFile, rule_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,11 +40,15 @@ def stats(
     ledger: LedgerUrl,
     since: Since = None,
     until: Until = None,
+    keep: Keep = None,
+    keep_refusals: KeepRefusals = None,
+    policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Sum up the choices in figures and bars.
 
-    How many, by how many visitors, for which purposes, when, and where they were made.
+    How many, by how many visitors, for which purposes, when, and where they were made; and how many rows are
+    kept for longer than the rule of retention allows.
 
     \b
     Examples:
@@ -54,22 +59,35 @@ def stats(
     # Late: SQLAlchemy takes 0.2 s to import, and --help needs none of it.
     from gem_consent.ledger.export import Selection
     from gem_consent.ledger.figures import figures
+    from gem_consent.ledger.purge import overdue
     from gem_consent.ledger.store import Ledger
 
-    selection = Selection.parse(since, until)
+    selection, rule = Selection.parse(since, until), rule_of(policy, keep, keep_refusals)
     with closing(Ledger.open(ledger, must_exist=True)) as book, book.reading() as connection:
         found = figures(connection, selection)
+        over = len(overdue(connection, rule, datetime.now(UTC)))
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
-    elif found.choices:
+        typer.echo(json.dumps(asdict(found) | {"overdue": {"rows": over, **asdict(rule)}}, indent=2))
+        return
+    if found.choices:
         _Page().show(found)
     else:
         typer.echo(_nothing(found, is_period=bool(since or until)))
+    if over:
+        typer.echo(
+            f"\n{_many(over, 'row')} overdue: consents and withdrawals are kept for {rule.consents}, "
+            f"refusals for {rule.refusals}. Run gem-consent purge."
+        )
 
 
 def _nothing(found: Figures, is_period: bool) -> str:
     where = "No choice was made in this period." if is_period else "The ledger holds no choice yet."
-    return where + (f" {_many(found.erased, 'row')} erased or purged." if found.erased else "")
+    return where + "".join(f" {told}." for told in _emptied(found))
+
+
+def _emptied(found: Figures) -> list[str]:
+    counts = {"erased": found.erased, "purged": found.purged}
+    return [f"{_many(rows, 'row')} {how}" for how, rows in counts.items() if rows]
 
 
 class _Page:
@@ -96,8 +114,7 @@ class _Page:
     def _totals(self, found: Figures) -> None:
         self._say(f"{_many(found.choices, 'choice')} by {_many(found.visitors, 'visitor')}", "bold")
         self._say(f"from {_minute(found.first)} to {_minute(found.last)} UTC")
-        kept = f"{_many(found.notices, 'notice')} kept"
-        self._say(kept + (f", {_many(found.erased, 'row')} erased or purged" if found.erased else ""))
+        self._say(", ".join([f"{_many(found.notices, 'notice')} kept", *_emptied(found)]))
 
     def _states(self, found: Figures) -> None:
         table = self._table("What visitors chose", "llrrl")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from gem_consent.errors import LedgerError, ProofError
 from gem_consent.ledger.export import Selection, read_purposes
 from gem_consent.ledger.schema import events, notices
+from gem_consent.proof.mark import Mark
 
 __all__ = ["CHOICES", "Answers", "Figures", "figures"]
 
@@ -44,7 +46,8 @@ class Figures:
         visitors: how many different subjects made them; one person on two browsers is two.
         first, last: when, as an event's ``time``; ``None`` where there are none.
         notices: how many notices the ledger keeps, of all times.
-        erased: rows whose content was erased or purged, of all times; they are in none of the other figures.
+        erased: rows that were erased on request, of all times; they are in none of the other figures.
+        purged: rows that were purged by a rule of retention, likewise.
         states: choices by state, all four.
         purposes: answers by purpose; a choice that was not asked about one does not count for it.
         days: choices by day (``2026-01-31``, UTC), oldest first; days without any are left out.
@@ -57,6 +60,7 @@ class Figures:
     last: str | None
     notices: int
     erased: int
+    purged: int
     states: Mapping[str, int]
     purposes: Mapping[str, Answers]
     days: Mapping[str, int]
@@ -77,13 +81,15 @@ def figures(connection: Connection, selection: Selection) -> Figures:
     tally = _Tally(connection, selection)
     choices, visitors, first, last = tally.totals()
     states = tally.by(events.c.state)
+    emptied = tally.emptied()
     return Figures(
         choices=choices,
         visitors=visitors,
         first=first,
         last=last,
         notices=int(connection.execute(select(func.count()).select_from(notices)).scalar_one()),
-        erased=tally.erased(),
+        erased=emptied["erased"],
+        purged=emptied["purged"],
         states={state: states.get(state, 0) for state in CHOICES},
         purposes=_by_purpose(tally.by(events.c.purposes)),
         days=dict(sorted(tally.by(func.substr(events.c.time, 1, 10)).items())),
@@ -107,9 +113,16 @@ class _Tally:
         ).one()
         return int(row[0]), int(row[1]), row[2], row[3]
 
-    def erased(self) -> int:
-        rows = select(func.count()).select_from(events).where(events.c.id.is_(None))
-        return int(self._connection.execute(rows).scalar_one())
+    def emptied(self) -> Counter[str]:
+        """Count the rows that marks name, by how they were emptied."""
+        found: Counter[str] = Counter()
+        marks = select(events.c.state, events.c.mark).where(events.c.mark.is_not(None))
+        try:
+            for state, mark in self._connection.execute(marks):
+                found[state] += len(Mark.decode(mark))
+        except ProofError as error:
+            raise LedgerError(f"A mark cannot be read: {error}; run gem-consent verify") from error
+        return found
 
     def by(self, key: ColumnElement[str], top: int | None = None) -> dict[str, int]:
         rows = select(key, func.count()).where(*self._where).group_by(key)
