@@ -10,16 +10,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from browser.google import ID, TAG
-from gem_consent import ConsentMiddleware, Controller, GoogleAnalytics, Policy, Purpose, Service
+from gem_consent import (
+    ConsentExtension,
+    ConsentMiddleware,
+    Controller,
+    GoogleAnalytics,
+    Policy,
+    Purpose,
+    Service,
+    YouTube,
+)
 from gem_consent.scripts import asset
 
-__all__ = ["LOCAL_POLICY", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
+__all__ = ["LOCAL_POLICY", "MEDIA", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
 
 PRESS = f"GET /privacy-choices/assets/{asset('press.js')[0]}"
 """The request for the script that a press needs."""
@@ -74,6 +84,8 @@ SEVERAL = replace(
     ],
 )
 
+MEDIA = replace(POLICY, services=[*POLICY.services, YouTube()])
+
 
 @dataclass
 class Clock:
@@ -111,6 +123,7 @@ class Site:
         """Build the application."""
         routes = [
             *(Route(path, _page) for path in _PATHS),
+            *(Route(path, _own) for path in _OWN),
             Route("/gtag/js", _tag),
             Route("/g/collect", _nothing, methods=["POST"]),
             Route("/icon", _nothing),
@@ -160,6 +173,29 @@ async def _page(request: Request) -> Response:
         '<p><a id="last" href="/privacy">The last link</a></p></main></body></html>'
     )
     return HTMLResponse(body, headers=headers)
+
+
+# Pages that say themselves what is in them.
+_OWN = {
+    "/embed": "<p><a href='/two'>Before</a></p>{{ consent_embed('youtube', 'https://youtu.be/M7lc1UVf-VE', "
+    "title='The film') }}<p id='after'>After it</p>",
+    "/waiting": "<script type='text/plain' data-consent='analytics'>window.begun = (window.begun || 0) + 1"
+    "</script><script type='text/plain' data-consent='media'>window.never = 1</script>"
+    "<iframe data-consent='media' data-src='/two' title='Two'></iframe>",
+    "/brand": "<style>:root{--gem-press:#0b6b4f;--gem-link:#0b6b4f;--gem-font:Georgia,serif;--gem-radius:0px;"
+    "--gem-scheme:light}</style>",
+    "/link": "<a href='/privacy-choices' data-gem='open'>Our cookies</a>",
+}
+
+
+async def _own(request: Request) -> Response:
+    environment = Environment(autoescape=True, extensions=[ConsentExtension])
+    source = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Own</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"</head><body><main><h1>Own</h1>{_OWN[request.url.path]}</main></body></html>"
+    )
+    return HTMLResponse(environment.from_string(source).render(request=request))
 
 
 async def _tag(request: Request) -> Response:

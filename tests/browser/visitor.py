@@ -37,6 +37,7 @@ class Visitor:
         self.has_script = has_script
         self.requests: list[str] = []
         self.troubles: list[str] = []
+        self.vendors: list[str] = []
         context.on("request", lambda request: self.requests.append(request.url))
         context.on("console", self._listen)
         context.on("weberror", lambda error: self.troubles.append(str(error.error)))
@@ -85,6 +86,14 @@ class Visitor:
         with self.page.expect_request(lambda request: is_hit(request.url)):
             self.button("Accept all").click()
 
+    def accept_only(self, *purposes: str) -> None:
+        """Save these purposes and no others, by the preferences in place."""
+        shown = self.open_preferences(self.page.locator("#gem-notice [data-gem=open]"))
+        for purpose in purposes:
+            shown.locator(f"[name=purpose][value={purpose}]").check()
+        shown.get_by_role("button", name="Save these choices").click()
+        self.control.wait_for()
+
     def reject(self) -> None:
         """Press the button, and wait until the choice is in force."""
         if not self.has_script:
@@ -122,7 +131,9 @@ class Visitor:
 
     def strangers(self) -> list[str]:
         """The requests to neither the site nor Google: there must never be any."""
-        return [url for url in self.outside() if not is_google(url)]
+        return [
+            url for url in self.outside() if not is_google(url) and not url.startswith(tuple(self.vendors))
+        ]
 
     def _is_outside(self, url: str) -> bool:
         parts = urlsplit(url)
