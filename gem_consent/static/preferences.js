@@ -26,6 +26,8 @@ const open = async (from) => {
   const close = Object.assign(document.createElement("button"), { type: "button", className: "gem-close", textContent: way.textContent });
   close.addEventListener("click", () => dialog.close());
   way.replaceWith(close);
+  // the page has a main part already
+  main.setAttribute("role", "none");
   shadow.append(main);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
