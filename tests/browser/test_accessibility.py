@@ -132,7 +132,7 @@ def test_x1_tree_of_preferences(serve: Callable[..., Site], newcomer: Newcomer) 
 
 
 def test_x1_focus_goes_in_and_comes_back(serve: Callable[..., Site], newcomer: Newcomer) -> None:
-    """By keyboard alone: into the preferences, round in them, out by Escape to where it was, nothing chosen."""
+    """By keyboard alone: into the preferences, round in them, out by Escape to where it was."""
     site = serve(SEVERAL)
     visitor = newcomer(site)
     page = visitor.visit()

@@ -158,7 +158,7 @@ def test_swapped_pages_keep_working(site: Site, newcomer: Newcomer) -> None:
     page.wait_for_function("document.documentElement.dataset.gemConsent === 'undecided'")
     with page.expect_request("**/privacy-choices") as sent:
         visitor.button("Reject all").click()
-    assert sent.value.post_data_json["return"] == "/fr/page?q=1"
+    assert '"return":"/fr/page?q=1"' in (sent.value.post_data or "")
     expect(visitor.control).to_be_visible()
     assert site.asked.count("POST /privacy-choices") == 1
     page.evaluate("document.documentElement.removeAttribute('data-gem-consent')")
