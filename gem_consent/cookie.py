@@ -51,6 +51,9 @@ class ConsentCookie:
         secret_key: one key, or several with the newest last: that one signs, all verify. 32 characters at
             least.
 
+    Attributes:
+        rejected: how many values did not verify so far.
+
     Raises:
         ConfigurationError: a key is missing or too short.
 
@@ -72,6 +75,7 @@ class ConsentCookie:
             )
         self._keys = [_derived(key) for key in keys]
         self._signer = _Signer(self._keys)
+        self.rejected = 0
         self._verified: OrderedDict[bytes, Choice] = OrderedDict()
 
     def encode(self, choice: Choice) -> str:
@@ -95,13 +99,13 @@ class ConsentCookie:
         return best
 
     def _decode(self, value: bytes) -> Choice | None:
-        if len(value) > _MAX_VALUE_BYTES:
+        choice = self._verify(value) if len(value) <= _MAX_VALUE_BYTES else None
+        if choice is None:
+            self.rejected += 1
             return None
-        choice = self._verify(value)
-        if choice is not None:
-            self._verified[value] = choice
-            if len(self._verified) > _MAX_REMEMBERED:
-                self._verified.popitem(last=False)
+        self._verified[value] = choice
+        if len(self._verified) > _MAX_REMEMBERED:
+            self._verified.popitem(last=False)
         return choice
 
     def _verify(self, value: bytes) -> Choice | None:

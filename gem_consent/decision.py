@@ -25,6 +25,7 @@ __all__ = [
 MAX_BODY_BYTES = 16 * 1024
 _MAX_RETURN_CHARACTERS = 2048
 _MAX_PURPOSES = 100
+_REFUSALS = ("deny_all", "withdraw")
 _KEY = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SURFACE = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
@@ -107,7 +108,10 @@ def parse_form(body: bytes) -> Decision:
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MAX_PURPOSES + 10)
     except ValueError as error:
-        raise InvalidDecision("The form cannot be read: send at most 100 fields, in UTF-8.") from error
+        # a refusal is one whatever stands beside it
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+        if fields.get("decision", [""])[-1] not in _REFUSALS:
+            raise InvalidDecision("The form cannot be read: send at most 100 fields, in UTF-8.") from error
     single = {name: values[-1] for name, values in fields.items() if name != "purpose"}
     return _decision(single, fields.get("purpose", []))
 
@@ -146,6 +150,8 @@ def _decision(fields: Mapping[str, object], purposes: object) -> Decision:
     action = fields.get("decision")
     if action not in get_args(Action):
         raise InvalidDecision(f"'decision' must be one of {', '.join(get_args(Action))}.")
+    if action in _REFUSALS or (action == "save" and purposes == []):
+        fields, purposes = _well_formed(fields), []
     if not isinstance(purposes, list) or len(purposes) > _MAX_PURPOSES:
         raise InvalidDecision("The purposes must be a list of at most 100 ids.")
     if not all(isinstance(purpose, str) for purpose in purposes):
@@ -163,6 +169,15 @@ def _decision(fields: Mapping[str, object], purposes: object) -> Decision:
         key=key or None,
         is_page_restricted=fields.get("csp") is True,
     )
+
+
+def _well_formed(fields: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what is malformed beside a refusal, which is honoured all the same."""
+    kept = {name: value for name, value in fields.items() if isinstance(value, str | bool)}
+    key = kept.get("key")
+    if not isinstance(key, str) or not _KEY.match(key):
+        kept.pop("key", None)
+    return {name: value for name, value in kept.items() if isinstance(value, str) or name == "csp"}
 
 
 def _text(fields: Mapping[str, object], name: str) -> str:

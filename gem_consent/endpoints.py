@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -33,6 +34,7 @@ from gem_consent.headers import Headers
 from gem_consent.own_history import download_history
 from gem_consent.policy import Policy
 from gem_consent.proof.event import Event, event_id, utc_text
+from gem_consent.rate import seconds_left
 from gem_consent.receipt_pages import show_notice, show_receipt
 from gem_consent.rendering import LIBRARY, Announcement, Slots
 from gem_consent.scripts import ASSETS, asset, tags_script
@@ -48,6 +50,9 @@ _FOREIGN = Message("This choice did not come from a page of this site. Nothing w
 _STALE = Message("What we ask has changed since this page was opened. Please read it again and choose.")
 _UNAVAILABLE = Message(
     "Your agreement could not be recorded just now, so nothing was switched on. Please try again."
+)
+_TOO_MANY = Message(
+    "Too many choices came from your network within a minute. Nothing was changed. Please try again shortly."
 )
 _UNREADABLE = Message("This choice could not be read. Nothing was changed. Please choose again.")
 _ERASED = Message("Your history is erased, and so are your visitor number and your agreement.")
@@ -216,6 +221,7 @@ async def _decide(exchange: Exchange, request: Request) -> Response:
         decision = await _read(request)
         outcome = await _carry_out(exchange, request, decision)
     except _Refusal as refusal:
+        exchange.site.tally.decisions[str(refusal.status)] += 1
         return await _turned_away(exchange, request, refusal, decision, is_json=is_json)
     if is_json:
         answer = _as_json(exchange, outcome.consent)
@@ -245,8 +251,9 @@ async def _turned_away(
             announcement=Announcement("error", refusal.text),
             decision=decision,
         )
-    if refusal.status == 503:
-        response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS)
+    if refusal.status in (429, 503):
+        wait = _RETRY_AFTER_SECONDS if refusal.status == 503 else seconds_left(exchange.now)
+        response.headers["retry-after"] = str(wait)
     return response
 
 
@@ -335,22 +342,29 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
     state = state_after(exchange.choice, consent, granted)
     removed = consent.granted - granted
     if state is None or not policy.asks:
+        exchange.site.tally.decisions["repeated"] += 1
         return _Outcome(consent, _deletions(exchange, request, decision, granted))
+    began = perf_counter()
     # bound to the visitor, so that a key gives nobody another visitor's event
     key = f"{consent.subject}.{decision.key}" if decision.key else None
     is_crawled = is_crawler(request.headers.get("user-agent", ""))
+    is_too_often = _comes_too_often(exchange, request)
     if granted - consent.granted:
+        if is_too_often:
+            raise _Refusal(429, _TOO_MANY, "Too many decisions come from this address.")
         if is_crawled:
             raise _Refusal(403, _CRAWLED, "A crawler's User-Agent grants nothing.")
         await _require_known_notice(exchange, decision)
         event = await _recorded(exchange, await _event(exchange, request, decision, granted, state), key)
-    elif is_crawled and not removed:
+    elif is_too_often or (is_crawled and not removed):
         event = await _event(exchange, request, decision, granted, state)  # for its cookie alone
     else:
         decision = await _with_known_notice(exchange, decision)
         event = await exchange.site.recorder.keep(
             await _event(exchange, request, decision, granted, state), key
         )
+    exchange.site.tally.decisions[state] += 1
+    exchange.site.tally.recorded(perf_counter() - began)
     choice = _choice_of(event, policy)
     cookies = set_cookie_headers(
         exchange.site.cookie,
@@ -367,6 +381,14 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
         + _deletions(exchange, request, decision, choice.granted),
         needs_reload=bool(removed) or (decision.is_page_restricted and bool(granted)),
     )
+
+
+def _comes_too_often(exchange: Exchange, request: Request) -> bool:
+    """Count this decision; where the server names no address, as on a socket, nothing is counted."""
+    limit = exchange.site.limit
+    if limit is None or request.client is None:
+        return False
+    return not limit.allows(request.client.host, exchange.now)
 
 
 async def _require_known_notice(exchange: Exchange, decision: Decision) -> None:

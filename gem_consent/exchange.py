@@ -18,6 +18,7 @@ from gem_consent.consent import Choice, Consent
 from gem_consent.document import DocumentStream, Outcome, WholeHead, filled, whole_head
 from gem_consent.errors import ConfigurationError
 from gem_consent.headers import Headers, without
+from gem_consent.inventory import Seen, family_of
 from gem_consent.rendering import Slots, View
 from gem_consent.site import Scope, Site, Standing
 
@@ -244,7 +245,10 @@ class Exchange:
 
     def _untouched(self, message: Message, headers: Headers, names: Mapping[bytes, bytes]) -> Message:
         self.sent = headers
-        is_placed_elsewhere = self.site.insert == "never" and rewritable.is_html(names)
+        is_html = rewritable.is_html(names)
+        if is_html and self.site.changes_documents and message["status"] != 304:
+            self.site.tally.documents[rewritable.objection(message["status"], headers, names)] += 1
+        is_placed_elsewhere = self.site.insert == "never" and is_html
         if is_placed_elsewhere or b"set-cookie" in names:
             return {**message, "headers": self.untouched_headers(list(headers))}
         if self.is_read:
@@ -322,17 +326,49 @@ class Exchange:
         return set_cookie.deletions(names, host, paths, secure=self.site.is_https(self.scope))
 
     def _gated(self, headers: Headers, *, is_shared: bool) -> Headers:
-        """Take out the application's own ``Set-Cookie`` lines of declared trackers that were not granted."""
-        if not any(key.lower() == b"set-cookie" for key, _ in headers):
+        """Look at the application's own ``Set-Cookie`` lines: some are taken out, all are in the inventory.
+
+        Taken out are those of declared trackers that were not granted, and where the site says so those that
+        nobody declared; never a deletion.
+        """
+        if not any(name.lower() == b"set-cookie" for name, _ in headers):
             return headers
         # what everyone gets is granted by nobody
         granted = frozenset() if is_shared else self.consent.granted
-        kept, withheld = set_cookie.withhold(
-            headers, lambda name: self.site.refuses(name, granted), self._moment()
+        kept = [
+            (name, value)
+            for name, value in headers
+            if name.lower() != b"set-cookie" or self._lets(value, granted)
+        ]
+        if self.site.inventory.is_due(self.now):
+            self.site.keep_inventory()
+        return headers if len(kept) == len(headers) else kept
+
+    def _lets(self, line: bytes, granted: frozenset[str]) -> bool:
+        """Say whether a ``Set-Cookie`` line may leave; note what it says of itself."""
+        site, moment, name = self.site, self._moment(), set_cookie.cookie_name(line)
+        if not name or set_cookie.is_deletion(line, moment):
+            return True
+        declaration = site.declared(name)
+        lifetime, attributes = set_cookie.described(line, moment)
+        service, declared = declaration or ("", None)
+        family = name if declaration else family_of(name)
+        is_new = site.inventory.note(
+            Seen(family, self.now, self.now, lifetime, attributes, service, declared)
         )
-        if withheld:
-            _logger.warning("withheld cookies whose purpose was not granted: %s", ", ".join(withheld))
-        return kept
+        if site.refuses(name, granted):
+            site.tally.cookies["withheld"] += 1
+            _logger.warning("withheld cookies whose purpose was not granted: %s", name)
+            return False
+        if declaration is not None or site.undeclared == "allow" or site.is_silent:
+            return True
+        is_refused = site.undeclared == "refuse" and not set_cookie.is_needed_by_name(name)
+        site.tally.cookies["refused" if is_refused else "undeclared"] += 1
+        if is_new:
+            _logger.warning(
+                "%s a cookie that the policy does not declare: %s", "refused" if is_refused else "saw", family
+            )
+        return not is_refused
 
 
 class _RewrittenDocument:
@@ -397,6 +433,7 @@ class _RewrittenDocument:
         if length is not None and length.isdigit():
             headers.append((b"content-length", b"%d" % (int(length) + len(head) + len(start_of_body))))
         exchange.sent = headers
+        site.tally.documents["shared" if view.is_shared else "changed"] += 1
         self.is_held, self.is_done = False, True
         start = {**self._start, "headers": headers}
         return start, {**message, "body": filled(body, places, head, start_of_body)}
@@ -421,6 +458,7 @@ class _RewrittenDocument:
         self.is_held = False
         if stream.outcome is Outcome.CHANGED:
             return {**self._start, "headers": rewritable.resized(self._headers, self._names, stream.added)}
+        self._exchange.site.tally.documents[stream.outcome.value] += 1
         return {**self._start, "headers": self._exchange.untouched_headers(self._headers)}
 
     def _insertions(self, page_language: str | None) -> tuple[bytes, bytes]:
@@ -430,6 +468,7 @@ class _RewrittenDocument:
         view = exchange.chosen_view(headers)
         needs_reload = not view.is_shared and csp.lacks_hosts(headers, renderer.hosts)
         self._headers = exchange.changed_headers(headers, view)
+        exchange.site.tally.documents["shared" if view.is_shared else "changed"] += 1
         slots = exchange.slots(view, nonce=exchange.nonce, needs_reload=needs_reload)
         language = exchange.language(page_language, view)
         return renderer.parts(view, language, slots, exchange.placed)

@@ -15,13 +15,16 @@ from gem_consent.cookie import ConsentCookie, cookie_name
 from gem_consent.endpoints import respond
 from gem_consent.errors import ConfigurationError, ConsentError
 from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
+from gem_consent.inventory import Inventory
 from gem_consent.policy import Policy
 from gem_consent.proof.checkpoint import MIN_SECRET_CHARACTERS
+from gem_consent.rate import RateLimit
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Appearance, Renderer
 from gem_consent.scripts import Layout
-from gem_consent.site import DocumentsMode, GpcMode, InsertMode, Scope, Site
+from gem_consent.site import DocumentsMode, GpcMode, InsertMode, Scope, Site, UndeclaredMode
 from gem_consent.sites import PolicyChoice, Sites, checked_domain
+from gem_consent.telemetry import Tally
 from gem_consent.well_known import GPC_PATH, state_gpc
 
 __all__ = ["ConsentMiddleware"]
@@ -57,6 +60,11 @@ class ConsentMiddleware:
         settings: ``auto`` shows a control after a choice; ``site`` leaves it to a link of the site's own.
         templates: a folder with templates of the site's own, which come before the library's of that name.
         keeps_network: whether events hold the visitor's network prefix (/24 or /48).
+        undeclared: what happens to cookies that the application sets and the policy does not declare:
+            ``report`` names each once in the log; ``refuse`` takes them out as well, but for those of
+            sessions, sign-in, CSRF and the like; ``allow`` does neither.
+        rate_limit: how many decisions a minute are taken from one address; ``None``: any number. Only where
+            the server knows visitors' own addresses.
         gpc: ``refuse`` takes Global Privacy Control for a refusal and shows no notice to its visitors;
             ``ask`` asks them like all others. It never grants anything.
         signing_key: signs the ledger's checkpoints: 32 characters at least; ``None`` takes the newest
@@ -98,6 +106,8 @@ class ConsentMiddleware:
         settings: SettingsMode = "auto",
         templates: str | Path | None = None,
         keeps_network: bool = False,
+        undeclared: UndeclaredMode = "report",
+        rate_limit: int | None = None,
         gpc: GpcMode = "ask",
         signing_key: str | None = None,
         share_domain: str | None = None,
@@ -118,6 +128,8 @@ class ConsentMiddleware:
                 insert,
                 _appearance(layout, settings, templates),
                 keeps_network,
+                undeclared,
+                _limit(rate_limit),
                 gpc,
                 signing_key,
                 share_domain,
@@ -148,6 +160,8 @@ class ConsentMiddleware:
             send = state_gpc(scope, send)
         site = self.site if self.sites.is_single else self.sites.of(scope)
         exchange = Exchange(site, scope, send)
+        if exchange.now >= site.tally.report_at:
+            site.tally.report(exchange.now)
         if not self._has_warned:
             self._warn_of_hidden_https(exchange)
         if site.path in scope["path"] and not site.is_silent and (rest := self._own_path(scope)) is not None:
@@ -197,7 +211,7 @@ class ConsentMiddleware:
 
         async def send_closing(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await to_thread.run_sync(self.site.recorder.close)
+                await to_thread.run_sync(self.site.close)
             await send(message)
 
         try:
@@ -235,6 +249,8 @@ def _sites(
     insert: InsertMode,
     appearance: Appearance,
     keeps_network: bool,
+    undeclared: UndeclaredMode,
+    limit: RateLimit | None,
     gpc: GpcMode,
     signing_key: str | None,
     share_domain: str | None,
@@ -245,6 +261,9 @@ def _sites(
         raise ConfigurationError(f"insert is {insert!r}; allowed: one of {', '.join(get_args(InsertMode))}")
     if gpc not in get_args(GpcMode):
         raise ConfigurationError(f"gpc is {gpc!r}; allowed: one of {', '.join(get_args(GpcMode))}")
+    if undeclared not in get_args(UndeclaredMode):
+        allowed = ", ".join(get_args(UndeclaredMode))
+        raise ConfigurationError(f"undeclared is {undeclared!r}; allowed: one of {allowed}")
     domain = checked_domain(share_domain)
     cookie = ConsentCookie(secret_key)
     signing_secret = _signing_secret(secret_key, signing_key)
@@ -256,6 +275,8 @@ def _sites(
         spool=spool,
     )
     told = cookie_name(is_https=True, domain=domain)
+    tally = Tally(lambda: recorder.pending, lambda: recorder.dropped, lambda: cookie.rejected)
+    inventory = Inventory()
 
     def make(one: Policy) -> Site:
         return Site(
@@ -270,11 +291,25 @@ def _sites(
             keeps_network=keeps_network,
             gpc=gpc,
             clock=clock,
+            inventory=inventory,
+            tally=tally,
             share_domain=domain,
+            limit=limit,
+            undeclared=undeclared,
         )
 
     sites = Sites(policy, make, domain)
     return sites
+
+
+def _limit(per_minute: int | None) -> RateLimit | None:
+    if per_minute is None:
+        return None
+    if not isinstance(per_minute, int) or per_minute < 1:
+        raise ConfigurationError(
+            f"rate_limit is {per_minute!r}; allowed: decisions a minute and address, 1 or more; or None"
+        )
+    return RateLimit(per_minute)
 
 
 def _appearance(layout: Layout, settings: SettingsMode, templates: str | Path | None) -> Appearance:

@@ -233,6 +233,16 @@ class Recorder:
         """Go on with the ledger: it answers, and has all that waited."""
         self._away_in = None
 
+    def post(self, read: Callable[[Ledger], object]) -> threading.Event:
+        """Have something done with the ledger in the writer's thread, soon; what fails there is lost.
+
+        Returns:
+            What is set once it is done or has failed.
+        """
+        done = threading.Event()
+        self._writer().submit(Job(read=read, post=_at_once, flag=done))
+        return done
+
     async def knows_notice(self, digest: str, fingerprint: str) -> bool:
         """Say whether a notice was shown under this fingerprint, by this process or by any other.
 

@@ -17,6 +17,7 @@ __all__ = [
     "is_ordinary",
     "may_be_asked",
     "narrowed",
+    "objection",
     "resized",
 ]
 
@@ -59,11 +60,25 @@ def is_document(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> 
         headers: likewise.
         names: the same by name, in lower case.
     """
-    if not is_html(names) or status < 200 or status in _NO_DOCUMENT_STATUSES:
-        return False
-    if b"content-range" in names or _is_attachment(headers, names) or _forbids_changes(headers, names):
-        return False
-    return b"content-encoding" not in names or encoding(headers) in ("", "identity", "gzip")
+    return is_html(names) and not objection(status, headers, names)
+
+
+def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> str:
+    """Say in a word or two why a response that is HTML is left alone; empty where nothing speaks against it.
+
+    Args:
+        status: the response's.
+        headers: likewise.
+        names: the same by name, in lower case.
+    """
+    if status < 200 or status in _NO_DOCUMENT_STATUSES or b"content-range" in names:
+        return "part or none"
+    if _is_attachment(headers, names):
+        return "attachment"
+    if _forbids_changes(headers, names):
+        return "no-transform"
+    is_readable = b"content-encoding" not in names or encoding(headers) in ("", "identity", "gzip")
+    return "" if is_readable else "encoding"
 
 
 def is_html(names: Mapping[bytes, bytes]) -> bool:

@@ -7,14 +7,22 @@ which cookie is refused, and never lets a host, path or name from outside break 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import product
 
 from gem_consent.headers import Headers, values
 
-__all__ = ["cookie_name", "deletions", "is_deletion", "path_prefixes", "request_cookie_names", "withhold"]
+__all__ = [
+    "cookie_name",
+    "deletions",
+    "described",
+    "is_deletion",
+    "is_needed_by_name",
+    "path_prefixes",
+    "request_cookie_names",
+]
 
 _MAX_NAME_CHARACTERS = 256
 _MAX_ATTRIBUTE_BYTES = 1024
@@ -210,22 +218,53 @@ def _full_year(year: int) -> int:
     return year + (1900 if year >= 70 else 2000)
 
 
-def withhold(headers: Headers, is_refused: Callable[[str], bool], now: datetime) -> tuple[Headers, list[str]]:
-    """Take the ``Set-Cookie`` lines of refused cookies out of a response; deletions are never taken out.
+# Sign-in, sessions, CSRF, load balancing, the interface's language: exempt from consent (CNIL, deliberation
+# 2020-091), and what a site breaks without. Parts of names, and whole names, in lower case.
+_NEEDED = re.compile(
+    r"sess(?:ion)?(?:_?id)?|csrf|xsrf|auth|token|login|logged|remember|jwt|oauth|oidc|saml|captcha|nonce|flash|consent"
+    r"|\A(?:connect\.)?sid\Z|\Asso\Z|\Amessages\Z|lang(?:uage)?\Z|\Alocale\Z|\A__cf_bm\Z|\Acf_clearance\Z"
+    r"|\Aawsalb|\Aserverid\Z|\Arouteid\Z|\Abigip|\Acart\Z|\Abasket\Z"
+)
+
+
+def is_needed_by_name(name: str) -> bool:
+    """Say whether a cookie's name is that of a session, a sign-in, a CSRF token or the like.
+
+    In doubt it is: a site must not lose its sessions because nobody wrote them into the policy.
+    """
+    return _NEEDED.search(name.lower()) is not None
+
+
+def described(set_cookie_value: bytes, now: datetime) -> tuple[int | None, str]:
+    """Give how long a cookie is set for, in seconds, and its attributes; never its value.
 
     Args:
-        headers: the response's.
-        is_refused: whether a cookie of this name may not be set now.
+        set_cookie_value: the whole header value.
         now: the present time, with a time zone.
 
     Returns:
-        The headers, the same object if nothing was withheld, and the names withheld, each once.
+        The seconds, ``None`` for a browser's session; and attributes such as ``HttpOnly; SameSite=Lax``, the
+        path left out, which may name somebody's page.
     """
-    lines = [value for name, value in headers if name.lower() == b"set-cookie"]
-    withheld = [line for line in lines if is_refused(cookie_name(line)) and not is_deletion(line, now)]
-    if not withheld:
-        return headers, []
-    kept = [
-        (name, value) for name, value in headers if name.lower() != b"set-cookie" or value not in withheld
-    ]
-    return kept, list(dict.fromkeys(map(cookie_name, withheld)))
+    seconds: int | None = None
+    until: datetime | None = None
+    shown: dict[str, str] = {}
+    for name, value in _attributes(set_cookie_value):
+        if name == "max-age" and re.fullmatch(r"-?[0-9]{1,12}", value):
+            seconds = int(value)
+        elif name == "expires":
+            until = _cookie_date(value) or until
+        elif name in _SHOWN:
+            shown[name] = f"{_SHOWN[name]}={value}" if name in ("samesite", "domain") else _SHOWN[name]
+    if seconds is None and until is not None:
+        seconds = int((until - now).total_seconds())
+    return seconds, "; ".join(shown[name] for name in _SHOWN if name in shown)
+
+
+_SHOWN = {
+    "httponly": "HttpOnly",
+    "secure": "Secure",
+    "samesite": "SameSite",
+    "domain": "Domain",
+    "partitioned": "Partitioned",
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,20 +13,36 @@ from gem_consent.client import has_gpc, is_crawler
 from gem_consent.consent import UNDECIDED, Choice, Consent, consent_from, expires_at
 from gem_consent.cookie import HINT_NAME, ConsentCookie, cookie_name, the_better
 from gem_consent.headers import Headers
+from gem_consent.inventory import Inventory, declared_seconds
+from gem_consent.ledger.store import Ledger
 from gem_consent.policy import Policy, Service
+from gem_consent.rate import RateLimit
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer, View
+from gem_consent.services import own_service
+from gem_consent.telemetry import Tally
 
-__all__ = ["DocumentsMode", "GpcMode", "InsertMode", "Scope", "Site", "Standing", "is_within"]
+__all__ = [
+    "DocumentsMode",
+    "GpcMode",
+    "InsertMode",
+    "Scope",
+    "Site",
+    "Standing",
+    "UndeclaredMode",
+    "is_within",
+]
 
 _MAX_REMEMBERED = 1024
 _MAX_NAME_CHARACTERS = 256
+_PATIENCE_SECONDS = 2.0
 
 Scope: TypeAlias = MutableMapping[str, Any]
 """An ASGI connection scope."""
 
 DocumentsMode: TypeAlias = Literal["auto", "shared", "private"]
 InsertMode: TypeAlias = Literal["auto", "never"]
+UndeclaredMode: TypeAlias = Literal["report", "refuse", "allow"]
 GpcMode: TypeAlias = Literal["ask", "refuse"]
 
 
@@ -62,8 +79,12 @@ class Site:
         keeps_network: whether events hold an address prefix.
         gpc: whether Global Privacy Control refuses for its visitor, or the notice asks all the same.
         clock: seconds since 1970 (UTC).
+        inventory: which cookies the application was seen to set.
+        tally: what is counted for operators.
         share_domain: the domain whose sub-domains share a choice.
         is_silent: no policy is for these requests: nothing is asked, shown or granted.
+        limit: how many decisions an address may send in a minute; ``None``: any number.
+        undeclared: what happens to cookies of the application's that the policy does not declare.
     """
 
     policy: Policy
@@ -77,14 +98,19 @@ class Site:
     keeps_network: bool
     gpc: GpcMode
     clock: Callable[[], float]
+    inventory: Inventory
+    tally: Tally
     share_domain: str | None = None
     is_silent: bool = False
+    limit: RateLimit | None = None
+    undeclared: UndeclaredMode = "report"
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
     unasked: Standing = field(init=False)
     variance: Headers = field(init=False)
     privacy: Headers = field(init=False)
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
+    _declared: Callable[[str], tuple[str, int | None] | None] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +122,7 @@ class Site:
         privacy = [(b"cache-control", b"private"), (b"vary", b"Cookie"), *self.variance]
         object.__setattr__(self, "privacy", privacy)
         object.__setattr__(self, "_refuses", lru_cache(_MAX_REMEMBERED)(self._is_refused))
+        object.__setattr__(self, "_declared", lru_cache(_MAX_REMEMBERED)(self._declaration))
         object.__setattr__(self, "_standing_of", lru_cache(_MAX_REMEMBERED)(self._judged))
 
     def standing(self, choice: Choice | None, now: int) -> Standing:
@@ -133,6 +160,36 @@ class Site:
     def refuses(self, name: str, granted: frozenset[str]) -> bool:
         """Say whether a cookie of this name is a declared tracker of what is not among these purposes."""
         return len(name) <= _MAX_NAME_CHARACTERS and self._refuses(name, granted)
+
+    def declared(self, name: str) -> tuple[str, int | None] | None:
+        """Give the service that declares a cookie, and the seconds that it declares for it, or ``None``."""
+        return self._declared(name) if len(name) <= _MAX_NAME_CHARACTERS else None
+
+    def _declaration(self, name: str) -> tuple[str, int | None] | None:
+        for service in (own_service(self.policy), *self.policy.services):
+            for tracker in service.trackers:
+                if tracker.storage == "cookie" and tracker.host is None and tracker.matches(name):
+                    return service.id, declared_seconds(tracker)
+            if service.owns_cookie(name):
+                return service.id, None
+        return None
+
+    def keep_inventory(self) -> threading.Event:
+        """Store what is fresh in the inventory, in the ledger's own thread and time."""
+        seen = self.inventory.take(int(self.clock()))
+
+        def store(ledger: Ledger) -> None:
+            ledger.store_cookies(seen)
+            self.inventory.settle(seen)
+
+        return self.recorder.post(store)
+
+    def close(self) -> None:
+        """Store what is left, tell what was counted, and close the ledger; blocks, a few seconds at most."""
+        if self.inventory.has_fresh:
+            self.keep_inventory().wait(_PATIENCE_SECONDS)
+        self.tally.report(int(self.clock()))
+        self.recorder.close()
 
     def refused_services(self, granted: frozenset[str]) -> tuple[Service, ...]:
         """Give the services of every purpose that is asked about and not among these."""

@@ -77,7 +77,8 @@ def test_purposes_have_a_limit() -> None:
 def test_key_must_be_random_enough(key: str) -> None:
     """A key is 16 to 64 safe characters."""
     with pytest.raises(InvalidDecision, match="16 to 64"):
-        parse_json(json.dumps({"decision": "deny_all", "key": key}).encode())
+        parse_json(json.dumps({"decision": "grant_all", "key": key}).encode())
+    assert parse_json(json.dumps({"decision": "deny_all", "key": key}).encode()).key is None
 
 
 @pytest.mark.parametrize(

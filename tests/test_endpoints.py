@@ -219,9 +219,10 @@ BAD_FORMS: dict[str, tuple[str, int]] = {
     "unknown decision": ("decision=maybe", 400),
     "no decision": ("", 400),
     "unknown purpose": ("decision=save&purpose=telepathy", 400),
-    "bad key": ("decision=deny_all&key=short", 400),
-    "too many fields": ("decision=deny_all" + "&a=1" * 200, 400),
-    "not utf-8": ("decision=deny_all&x=\xe9", 400),
+    "bad key": ("decision=grant_all&key=short", 400),
+    "too many fields": ("decision=grant_all" + "&a=1" * 200, 400),
+    "not utf-8": ("decision=grant_all&x=\xe9", 400),
+    "too many purposes": ("decision=save" + "&purpose=a" * 101, 400),
 }
 
 
@@ -249,10 +250,10 @@ def test_bad_form_writes_nothing(visitor: Visitor, ledger: Path, name: str) -> N
         '{"decision": "save", "purposes": [1]}',
         '{"decision": "save", "purposes": ["\\ud800"]}',
         '{"decision": "save", "purposes": ["telepathy"]}',
-        '{"decision": "deny_all", "notice": 1}',
-        '{"decision": "deny_all", "key": {}}',
-        '{"decision": "deny_all", "surface": null}',
-        '{"decision": "deny_all", "return": true}',
+        '{"decision": "grant_all", "notice": 1}',
+        '{"decision": "grant_all", "key": {}}',
+        '{"decision": "grant_all", "surface": null}',
+        '{"decision": "grant_all", "return": true}',
     ],
 )
 def test_bad_json_writes_nothing(visitor: Visitor, ledger: Path, body: str) -> None:
@@ -261,6 +262,28 @@ def test_bad_json_writes_nothing(visitor: Visitor, ledger: Path, body: str) -> N
     assert answer.status in (400, 413)
     assert answer.json["error"]
     assert (rows(ledger), answer.all("set-cookie")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("decision=deny_all&key=short", FORM),
+        ("decision=withdraw" + "&a=1" * 200, FORM),
+        ("decision=deny_all&x=\xe9&purpose=\xe9", FORM),
+        ("decision=deny_all" + "&purpose=a" * 101, FORM),
+        ("decision=save&key=short", FORM),
+        ('{"decision": "deny_all", "notice": 1, "key": {}}', "application/json"),
+        ('{"decision": "withdraw", "surface": null, "return": true, "csp": 1}', "application/json"),
+        ('{"decision": "deny_all", "purposes": "media"}', "application/json"),
+        ('{"decision": "save", "purposes": [], "key": "short"}', "application/json"),
+    ],
+)
+def test_refusal_counts_whatever_is_malformed(visitor: Visitor, ledger: Path, body: str, kind: str) -> None:
+    """A refusal is honoured and recorded, whatever else of the request cannot be read."""
+    answer = visitor.send(body.encode("latin-1"), kind)
+    assert answer.status == (303 if kind == FORM else 200)
+    assert [row["state"] for row in rows(ledger)] == ["refused"]
+    assert set(answer.cookies) == {"__Host-gem_consent", "gem_consent_hint"}
 
 
 @pytest.mark.parametrize("odd", ["\\ud800", "\\u0000", "é" * 1000])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,11 @@ from gem_consent.set_cookie import (
     _cookie_date,
     cookie_name,
     deletions,
+    described,
     is_deletion,
+    is_needed_by_name,
     path_prefixes,
     request_cookie_names,
-    withhold,
 )
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -277,20 +279,65 @@ def test_garbage_attributes_never_raise(value: bytes) -> None:
     assert is_deletion(b"a=b; Expires=" + value, NOW) in (True, False)
 
 
-def test_refused_cookie_is_withheld() -> None:
-    """Refused cookies leave the response and are named once; the rest keeps its order."""
-    headers = [
-        (b"Set-Cookie", b"_ga=1"),
-        (b"x", b"y"),
-        (b"set-cookie", b"session=1"),
-        (b"set-cookie", b"_ga=2; Path=/fr"),
-    ]
-    assert withhold(headers, "_ga".__eq__, NOW) == ([headers[1], headers[2]], ["_ga"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "session",
+            "sessionid",
+            "__Host-session",
+            "connect.sid",
+            "PHPSESSID",
+            "JSESSIONID",
+            "ASP.NET_SessionId",
+        ),
+        *(
+            "csrftoken",
+            "XSRF-TOKEN",
+            "_csrf",
+            "fastapi-csrf-token",
+            "remember_user_token",
+            "auth",
+            "access_token",
+        ),
+        *(
+            "next-auth.session-token",
+            "sb-abc-auth-token",
+            "wordpress_logged_in_1",
+            "messages",
+            "_flash",
+            "sid",
+        ),
+        *("django_language", "locale", "AWSALB", "AWSALBCORS", "SERVERID", "BIGipServerpool", "cf_clearance"),
+    ],
+)
+def test_sessions_are_needed_by_name(name: str) -> None:
+    """Cookies without which sites break are known by their names."""
+    assert is_needed_by_name(name)
 
 
-def test_deletion_is_never_withheld() -> None:
-    """A refused cookie may always be deleted: the same headers come back."""
-    headers = [(b"Set-Cookie", b"_ga=; Max-Age=0")]
-    kept, names = withhold(headers, lambda name: True, NOW)
-    assert kept is headers
-    assert names == []
+@pytest.mark.parametrize("name", ["_ga", "_fbp", "_gcl_au", "mp_abc", "theme", "ab_test", "visitor", "side"])
+def test_others_are_not_needed_by_name(name: str) -> None:
+    """Nothing says that a site breaks without these."""
+    assert not is_needed_by_name(name)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ("", (None, "")),
+        ("Max-Age=60; path=/me; secure; HTTPONLY; samesite=Lax", (60, "HttpOnly; Secure; SameSite=Lax")),
+        ("Domain=example.com", (None, "Domain=example.com")),
+        ("Expires=Thu, 26 Nov 2099 00:00:00 GMT; Max-Age=5; Partitioned", (5, "Partitioned")),
+        ("Max-Age=soon; Max-Age=99999999999999", (None, "")),
+    ],
+)
+def test_cookie_is_described_without_value(attributes: str, told: tuple[int | None, str]) -> None:
+    """Lifetime and attributes are told, never the value or the path."""
+    assert described(f"a=secret; {attributes}".encode(), NOW) == told
+
+
+def test_expiry_date_gives_lifetime() -> None:
+    """A date is a lifetime from now on."""
+    line = f"a=b; Expires={format_datetime(NOW + timedelta(days=2), usegmt=True)}".encode()
+    assert described(line, NOW)[0] == 2 * 86_400

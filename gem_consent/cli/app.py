@@ -13,6 +13,7 @@ from gem_consent.cli.demo import demo
 from gem_consent.cli.erase import erase
 from gem_consent.cli.evidence import evidence
 from gem_consent.cli.export import export
+from gem_consent.cli.inventory import inventory
 from gem_consent.cli.notice import notice
 from gem_consent.cli.public_key import public_key
 from gem_consent.cli.purge import purge
@@ -66,6 +67,7 @@ app.command()(demo)
 app.command()(erase)
 app.command()(evidence)
 app.command()(export)
+app.command()(inventory)
 app.command()(notice)
 app.command()(public_key)
 app.command()(purge)

@@ -12,6 +12,7 @@ from gem_consent.ledger.columns import text
 __all__ = [
     "SCHEMA_VERSION",
     "checkpoints",
+    "cookies",
     "events",
     "keys",
     "ledger",
@@ -22,7 +23,7 @@ __all__ = [
     "tiles",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -132,3 +133,16 @@ requests = Table(
     Index("requests_by_time", "time"),
 )
 """The keys of recent requests, so that one sent twice writes one event; emptied after ten minutes."""
+
+cookies = Table(
+    "cookies",
+    metadata,
+    Column("name", text(128), primary_key=True),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("lifetime", BigInteger),
+    Column("attributes", text(255), nullable=False),
+    Column("service", text(32), nullable=False),
+    Column("declared", BigInteger),
+)
+"""The cookies that the site's own responses were seen to set (in seconds since 1970); no proof."""

@@ -16,7 +16,9 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, func, insert, select, update
 
 from gem_consent.errors import LedgerError, LedgerUnavailable
+from gem_consent.inventory import Seen
 from gem_consent.ledger.checkpoints import origin_of, sign_next
+from gem_consent.ledger.cookies import add_cookies, stored_cookies
 from gem_consent.ledger.database import Database, database_of
 from gem_consent.ledger.notices import (
     add_notices,
@@ -383,6 +385,24 @@ class Ledger:
         """
         with self.reading() as connection:
             return has_notice(connection, digest, fingerprint)
+
+    def store_cookies(self, seen: Sequence[Seen]) -> None:
+        """Merge sightings of cookies into the inventory.
+
+        Raises:
+            LedgerUnavailable, LedgerError: as ``append``.
+        """
+        with self.writing():
+            add_cookies(self._connection, seen)
+
+    def cookies(self) -> list[Seen]:
+        """Give the inventory of cookies, by name.
+
+        Raises:
+            LedgerUnavailable, LedgerError: the ledger cannot be read.
+        """
+        with self.reading() as connection:
+            return stored_cookies(connection)
 
     def history(self, subject: str) -> list[tuple[int, Event]]:
         """Give a subject's events with their positions, oldest first; what was erased is gone.

@@ -9,12 +9,16 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, update
 
-from gem_consent.ledger.migrations import version_1, version_2
+from gem_consent.ledger.migrations import version_1, version_2, version_3
 from gem_consent.ledger.schema import ledger
 
 __all__ = ["MIGRATIONS", "migrate"]
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (version_1.upgrade, version_2.upgrade)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    version_1.upgrade,
+    version_2.upgrade,
+    version_3.upgrade,
+)
 """The n-th brings a ledger of version n - 1 to version n; what was released is never changed again."""
 
 

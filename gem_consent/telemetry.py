@@ -1,0 +1,141 @@
+"""What an operator may count: figures of this process, never of a visitor.
+
+Plain integers, read by whoever asks: OpenTelemetry's metrics API where it is installed, and the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import CallbackOptions, Observation
+
+__all__ = ["Tally"]
+
+_INTERVAL_SECONDS = 300
+_logger = logging.getLogger("gem_consent")
+
+
+class Tally:
+    """Count what one middleware does, since the process began.
+
+    The first ``report`` makes the instruments, where ``opentelemetry-api`` is installed; they are the
+    process's, and add up what all its middlewares count.
+
+    Attributes:
+        documents: HTML responses, by what became of them: ``changed``, ``shared`` (changed, in the form for
+            everyone), or why they were left alone.
+        decisions: decisions, by what they did: ``given``, ``refused``, ``withdrawn``, ``renewed``,
+            ``repeated``, or the status with which they were turned away.
+        cookies: the application's cookies that were ``withheld``, ``undeclared`` or ``refused``.
+
+    Args:
+        pending: gives how many events wait for the ledger.
+        dropped: gives how many were lost.
+        invalid: gives how many consent cookies did not verify.
+    """
+
+    def __init__(
+        self, pending: Callable[[], int], dropped: Callable[[], int], invalid: Callable[[], int]
+    ) -> None:
+        self.documents: Counter[str] = Counter()
+        self.decisions: Counter[str] = Counter()
+        self.cookies: Counter[str] = Counter()
+        self.pending, self.dropped, self.invalid = pending, dropped, invalid
+        self.report_at = 0
+        self._told: Counter[str] = Counter()
+        self._recorded: Callable[[float], None] = _nothing
+
+    def recorded(self, seconds: float) -> None:
+        """Note how long the ledger took to answer a decision."""
+        self._recorded(seconds)
+
+    def report(self, now: int) -> None:
+        """Say in the log, at level INFO, what was counted since the last time; due at ``report_at``."""
+        if not self.report_at:
+            self._recorded = _instruments(self)
+        self.report_at = now + _INTERVAL_SECONDS
+        figures = self._figures()
+        news = figures - self._told
+        self._told = figures
+        if news:
+            told = ", ".join(f"{name} {count}" for name, count in sorted(news.items()))
+            _logger.info("since the last line like this one: %s; %d events wait", told, self.pending())
+
+    def _figures(self) -> Counter[str]:
+        kinds = (("documents", self.documents), ("decisions", self.decisions), ("cookies", self.cookies))
+        figures = Counter({f"{kind} {name}": n for kind, names in kinds for name, n in names.copy().items()})
+        figures["consent cookies invalid"] = self.invalid()
+        return figures
+
+
+def _nothing(seconds: float) -> None:
+    """Count nothing: OpenTelemetry is not installed."""
+
+
+_tallies: weakref.WeakSet[Tally] = weakref.WeakSet()
+_durations: list[Callable[[float], None]] = []
+
+
+def _instruments(tally: Tally) -> Callable[[float], None]:
+    """Make the process's instruments, once; give what takes a duration."""
+    _tallies.add(tally)
+    if not _durations:
+        _durations.append(_made())
+    return _durations[0]
+
+
+def _made() -> Callable[[float], None]:
+    try:
+        from opentelemetry.metrics import get_meter
+    except ImportError:
+        return _nothing
+    meter = get_meter("gem_consent")
+    for name, unit, of, text in (
+        ("documents", "{document}", "documents", "HTML responses, by what became of them"),
+        ("decisions", "{decision}", "decisions", "Decisions, by what they did or why they were turned away"),
+        ("cookies", "{cookie}", "cookies", "Cookies of the application's that were looked at"),
+    ):
+        meter.create_observable_counter(f"gem_consent.{name}", [_by_outcome(of)], unit, text)
+    meter.create_observable_counter(
+        "gem_consent.cookies.invalid",
+        [_sum(lambda one: one.invalid())],
+        "{cookie}",
+        "Consent cookies with a wrong signature",
+    )
+    meter.create_observable_counter(
+        "gem_consent.ledger.dropped", [_sum(lambda one: one.dropped())], "{event}", "Refusals that were lost"
+    )
+    meter.create_observable_gauge(
+        "gem_consent.ledger.queue", [_sum(lambda one: one.pending())], "{event}", "Events that wait"
+    )
+    duration = meter.create_histogram("gem_consent.ledger.duration", "s", "The time that the ledger took")
+    return duration.record
+
+
+_Callback = Any
+
+
+def _by_outcome(of: str) -> _Callback:
+    def observe(options: CallbackOptions) -> Iterable[Observation]:
+        from opentelemetry.metrics import Observation
+
+        total: Counter[str] = Counter()
+        for tally in list(_tallies):
+            total.update(getattr(tally, of).copy())
+        return [Observation(count, {"outcome": outcome}) for outcome, count in total.items()]
+
+    return observe
+
+
+def _sum(figure: Callable[[Tally], int]) -> _Callback:
+    def observe(options: CallbackOptions) -> Iterable[Observation]:
+        from opentelemetry.metrics import Observation
+
+        return [Observation(sum(figure(tally) for tally in list(_tallies)))]
+
+    return observe

@@ -1,0 +1,170 @@
+"""What operators may count: in the log and through OpenTelemetry, and nothing of any visitor in it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi import START, Clock, Visitor, get, site, wrap
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from gem_consent import ConsentMiddleware
+
+READER = InMemoryMetricReader()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def provider() -> None:
+    """Have the process's metrics kept in memory; a process has one provider."""
+    metrics.set_meter_provider(MeterProvider([READER]))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """The file of a ledger."""
+    return tmp_path / "consent.db"
+
+
+def told() -> dict[str, dict[str, Any]]:
+    """Give the library's metrics: by name, then by outcome."""
+    data = READER.get_metrics_data()
+    found: dict[str, dict[str, Any]] = {}
+    for resource in data.resource_metrics if data else []:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics if scope.scope.name == "gem_consent" else []:
+                for point in metric.data.data_points:
+                    value = getattr(point, "value", None)
+                    outcome = str((point.attributes or {}).get("outcome", ""))
+                    found.setdefault(metric.name, {})[outcome] = (
+                        value if value is not None else getattr(point, "count", 0)
+                    )
+    return found
+
+
+def difference(before: dict[str, dict[str, Any]], name: str, outcome: str = "") -> int:
+    """Give by how much a figure has grown."""
+    return int(told().get(name, {}).get(outcome, 0)) - int(before.get(name, {}).get(outcome, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({}, "changed"),
+        ({"headers": [("cache-control", "max-age=60")]}, "shared"),
+        ({"headers": [("cache-control", "no-transform")]}, "no-transform"),
+        ({"headers": [("content-disposition", "attachment")]}, "attachment"),
+        ({"headers": [("content-encoding", "br")]}, "encoding"),
+        ({"headers": [("content-range", "bytes 0-9/10")]}, "part or none"),
+        ({"body": b"<p>A fragment</p>"}, "fragment"),
+        ({"body": b"\xff\xfe<\x00"}, "not ASCII-compatible"),
+    ],
+)
+def test_documents_are_counted(ledger: Path, options: dict[str, Any], outcome: str) -> None:
+    """Each HTML response is counted once: changed, or why it was left alone."""
+    app = wrap(site(**options), ledger)
+    get(app)
+    assert app.site.tally.documents == {outcome: 1}
+    before = told()
+    get(app)
+    assert difference(before, "gem_consent.documents", outcome) == 1
+
+
+def test_other_types_are_not_counted(ledger: Path) -> None:
+    """JSON, images and the like are no documents."""
+    app = wrap(site(kind="application/json"), ledger)
+    get(app)
+    assert app.site.tally.documents == {}
+
+
+def test_decisions_are_counted_by_kind(ledger: Path) -> None:
+    """Decisions are counted by what they did, or by the status of a refusal to; the ledger is timed."""
+    visitor = Visitor(wrap(site(), ledger))
+    visitor.get()
+    before = told()
+    for decision in ("grant_all", "grant_all", "withdraw"):
+        visitor.post(decision)
+    visitor.post("grant_all", notice="0" * 64)
+    visitor.post("deny_all", headers={"sec-fetch-site": "cross-site"})
+    assert visitor.app.site.tally.decisions == {"given": 1, "repeated": 1, "withdrawn": 1, "409": 1, "403": 1}
+    assert difference(before, "gem_consent.decisions", "withdrawn") == 1
+    assert difference(before, "gem_consent.ledger.duration") == 2
+    assert told()["gem_consent.ledger.queue"][""] == 0
+
+
+def test_bad_cookies_are_counted(ledger: Path) -> None:
+    """A consent cookie that does not verify is counted; none or a good one is not."""
+    app = wrap(site(), ledger)
+    visitor = Visitor(app)
+    visitor.post("deny_all")
+    visitor.get()
+    before = told()
+    get(app, headers={"cookie": "__Host-gem_consent=forged"})
+    assert (app.site.cookie.rejected, difference(before, "gem_consent.cookies.invalid")) == (1, 1)
+
+
+def test_figures_are_told_in_the_log(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At level INFO a line says every five minutes what was counted since the last, if anything was."""
+    app = wrap(site(), ledger)
+    clock = app.site.clock
+    assert isinstance(clock, Clock)
+    with caplog.at_level(logging.INFO, "gem_consent"):
+        get(app)
+        get(app)
+        clock.seconds += 300
+        get(app)
+        clock.seconds += 300
+        get(app, headers={"accept": "image/png"})
+    assert [line for line in caplog.messages if "since the last line" in line] == [
+        "since the last line like this one: documents changed 2; 0 events wait",
+        "since the last line like this one: documents changed 1; 0 events wait",
+    ]
+
+
+def test_nothing_personal_is_counted(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No address, path, cookie or visitor's number is in any figure or line."""
+    visitor = Visitor(wrap(site(headers=[("set-cookie", "theme_4711=value-of-mine")]), ledger))
+    with caplog.at_level(logging.DEBUG, "gem_consent"):
+        visitor.post("grant_all")
+        visitor.get("/somebody/page?name=somebody")
+        visitor.app.site.tally.report(START)
+    subject = visitor.cookies["__Host-gem_consent"].split(".")[0]
+    everything = f"{told()} {caplog.messages} {visitor.app.site.tally.__dict__}"
+    for personal in ("203.0.113.77", "somebody", "4711", "value-of-mine", subject):
+        assert personal not in everything
+
+
+def test_opentelemetry_is_not_needed() -> None:
+    """Without its packages the figures are counted and told in the log all the same."""
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from gem_consent.telemetry import Tally\n"
+        "tally = Tally(int, int, int); tally.report(1); tally.recorded(0.1)\n"
+        "tally.documents['changed'] += 1; tally.report(400); print(tally.report_at)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "700\n"
+
+
+def test_import_leaves_opentelemetry_alone() -> None:
+    """Making the middleware imports nothing of it; the first request does."""
+    program = "import sys, gem_consent; print('opentelemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_middlewares_add_up(ledger: Path, tmp_path: Path) -> None:
+    """Two middlewares of one process are one series."""
+    apps = [wrap(site(), path) for path in (ledger, tmp_path / "other.db")]
+    for app in apps:
+        get(app)
+    before = told()
+    for app in apps:
+        assert isinstance(app, ConsentMiddleware)
+        get(app)
+    assert difference(before, "gem_consent.documents", "changed") == 2
