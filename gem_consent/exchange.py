@@ -365,9 +365,8 @@ class Exchange:
         is_refused = site.undeclared == "refuse" and not set_cookie.is_needed_by_name(name)
         site.tally.cookies["refused" if is_refused else "undeclared"] += 1
         if is_new:
-            _logger.warning(
-                "%s a cookie that the policy does not declare: %s", "refused" if is_refused else "saw", family
-            )
+            outcome = "it was refused" if is_refused else "it was let through"
+            _logger.warning("a cookie that the policy does not declare: %s, and %s", family, outcome)
         return not is_refused
 
 
