@@ -22,7 +22,7 @@ import anyio
 from anyio import to_thread
 
 from gem_consent.errors import ConfigurationError, LedgerUnavailable
-from gem_consent.ledger.database import ledger_url
+from gem_consent.ledger.database import database_of
 from gem_consent.ledger.erasure import Erasure, erase
 from gem_consent.ledger.rows import EventRejected
 from gem_consent.ledger.spool import Drain, Spool
@@ -86,7 +86,8 @@ class Recorder:
         find_notice: Callable[[str], Notice | None] = lambda digest: None,
         spool_opener: Callable[[Path, Callable[[str], Notice | None]], Spool] = Spool.open,
     ) -> None:
-        self._url = ledger_url(url)
+        database = database_of(url)
+        self._url, self._survives_fork = database.url, database.survives_fork
         self._spool = None if spool is None else _spool_path(spool, self._url)
         self._spool_opener = spool_opener
         self._notices = notices
@@ -361,7 +362,9 @@ class Recorder:
         drain = None
         if self._spool is not None:
             drain = Drain(self._opener_of(self._spool), self._turn_back, self._owed)
-        return Writer(self._open, self._max_pending, self._secret, earlier=drain)
+        # The spool is a SQLite file, whatever the ledger is.
+        survives_fork = self._survives_fork and drain is None
+        return Writer(self._open, self._max_pending, self._secret, earlier=drain, survives_fork=survives_fork)
 
     def _spooler(self, spool: Path) -> Writer:
         pid = os.getpid()

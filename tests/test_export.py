@@ -17,7 +17,7 @@ import pytest
 from exports import DANGEROUS, UNDO, csv_rows, exported, jsonl_rows, raw, words
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import make_event, url_of
+from ledgers import make_event
 from sqlalchemy import update
 
 from gem_consent.errors import ConfigurationError, LedgerError
@@ -31,8 +31,8 @@ EVERYTHING = Selection()
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Ledger]:
-    with closing(Ledger.open(url_of(tmp_path / "consent.db"))) as opened:
+def book(url: str) -> Iterator[Ledger]:
+    with closing(Ledger.open(url)) as opened:
         yield opened
 
 
@@ -246,11 +246,11 @@ def test_progress_adds_up(book: Ledger, form: Format) -> None:
     assert len(steps) > 1
 
 
-def test_writers_do_not_disturb(book: Ledger, tmp_path: Path) -> None:
+def test_writers_do_not_disturb(book: Ledger, url: str) -> None:
     """Events appended while an export runs neither wait for it nor appear in it, nor do their purposes."""
     book.append([Append(make_event()) for _ in range(3000)])
     out = io.BytesIO()
-    with closing(Ledger.open(url_of(tmp_path / "consent.db"))) as other, book.reading() as connection:
+    with closing(Ledger.open(url)) as other, book.reading() as connection:
         total = count(connection, Selection())
 
         def interfere(rows: int) -> None:

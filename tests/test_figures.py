@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,8 +26,8 @@ EVERYTHING = Selection()
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Ledger]:
-    with closing(Ledger.open(url_of(tmp_path / "consent.db"))) as opened:
+def book(url: str) -> Iterator[Ledger]:
+    with closing(Ledger.open(url)) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledgers import check, make_event, url_of
+from ledgers import check, make_event
 
 from gem_consent.ledger.store import Append, Ledger
 
@@ -35,11 +35,11 @@ anyio.run(main)
 """
 
 
-def start(path: Path, posters: int) -> subprocess.Popen[str]:
+def start(url: str, posters: int) -> subprocess.Popen[str]:
     """Start a process that appends for ever and prints each id that was acknowledged."""
     tests = Path(__file__).parent
     return subprocess.Popen(
-        [sys.executable, "-c", WRITING, url_of(path), str(posters)],
+        [sys.executable, "-c", WRITING, url, str(posters)],
         env=os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
         stdout=subprocess.PIPE,
         text=True,
@@ -59,29 +59,28 @@ def kill_after(child: subprocess.Popen[str], count: int) -> list[str]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal on this system")
 @pytest.mark.parametrize("posters", [1, 32])
-def test_killed_writer_loses_nothing(tmp_path: Path, posters: int) -> None:
+def test_killed_writer_loses_nothing(url: str, posters: int) -> None:
     """After each of several kills at random moments, every acknowledged event is there exactly once."""
-    path, moments = tmp_path / "consent.db", random.Random(posters)
+    moments = random.Random(posters)
     acknowledged: list[str] = []
     for _ in range(5):
-        acknowledged += kill_after(start(path, posters), moments.randrange(1, 400))
-        stored = [event.id for event in check(path)]
+        acknowledged += kill_after(start(url, posters), moments.randrange(1, 400))
+        stored = [event.id for event in check(url)]
         assert len(set(stored)) == len(stored)
         assert set(acknowledged) <= set(stored)
     assert len(set(acknowledged)) == len(acknowledged)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal on this system")
-def test_killed_neighbour_stops_nobody(tmp_path: Path) -> None:
+def test_killed_neighbour_stops_nobody(url: str) -> None:
     """While one of two writers is killed, the other goes on, and both are in the ledger."""
-    path = tmp_path / "consent.db"
-    ledger = Ledger.open(url_of(path))
-    child = start(path, 8)
+    ledger = Ledger.open(url)
+    child = start(url, 8)
     assert child.stdout is not None
     own = [ledger.append([Append(make_event(subject="own"))])[0].id for _ in range(50)]
     acknowledged = kill_after(child, 100)
     own += [ledger.append([Append(make_event(subject="own"))])[0].id for _ in range(50)]
     ledger.close()
-    stored = [event.id for event in check(path)]
+    stored = [event.id for event in check(url)]
     assert {*own, *acknowledged} <= set(stored)
     assert len(set(stored)) == len(stored)

@@ -31,6 +31,10 @@ class Database(Protocol):
         """The URL, such that it means the same database from any folder."""
 
     @property
+    def survives_fork(self) -> bool:
+        """Whether a child process may open it although its parent had it open when it forked."""
+
+    @property
     def own_place(self) -> str:
         """How to give the ledger a place of its own, for the message to who named another's."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Generator
 from contextlib import suppress
 from time import monotonic
@@ -30,10 +31,19 @@ class BoundedConnection(psycopg.Connection[Any]):
     answer_seconds: float | None = None
 
     def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:
-        """Wait for what the server says to one message, so long at most."""
-        if self.answer_seconds is not None:
-            gen = _bounded(gen, self.answer_seconds)
-        return super().wait(gen, *args, **options)
+        """Wait for what the server says to one message, so long at most; then the connection is closed."""
+        if self.answer_seconds is None:
+            return super().wait(gen, *args, **options)
+        try:
+            return super().wait(_bounded(gen, self.answer_seconds), *args, **options)
+        except _Silence as silence:
+            # Whatever would be said next would come after the answer that is still owed.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(str(silence)) from silence
+
+
+class _Silence(Exception):
+    """The server said nothing for too long."""
 
 
 def _bounded(steps: Generator[Any, Any, _T], seconds: float) -> Generator[Any, Any, _T]:
@@ -44,7 +54,7 @@ def _bounded(steps: Generator[Any, Any, _T], seconds: float) -> Generator[Any, A
         while True:
             ready = yield wanted
             if not ready and monotonic() > deadline:
-                raise psycopg.OperationalError(f"the server did not answer within {seconds} s")
+                raise _Silence(f"the server did not answer within {seconds} s")
             wanted = steps.send(ready)
     except StopIteration as end:
         result: _T = end.value
@@ -65,12 +75,13 @@ def dial(arguments: dict[str, Any], answer_seconds: float | None) -> BoundedConn
 
 def _forget_connections() -> None:
     # A child that closed its parent's connection, if only at its exit, would end the parent's session. So the
-    # child's copy of the socket is replaced by a file that swallows all.
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    # child's copy of the socket is replaced by one whose other end is closed.
+    nowhere, other = socket.socketpair()
+    other.close()
     for connection in list(_open):
         with suppress(psycopg.Error, OSError):
-            os.dup2(nowhere, connection.fileno())
-    os.close(nowhere)
+            os.dup2(nowhere.fileno(), connection.fileno(), inheritable=False)
+    nowhere.close()
     _open.clear()
 
 

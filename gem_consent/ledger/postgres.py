@@ -63,6 +63,7 @@ _REMEDIES = {
     "22": "a value does not fit: its rows and its tree may disagree; run gem-consent verify",
     "23": "its rows and its tree disagree: keep it as it is, restore a backup",
     "25006": "the server is read-only, as a standby is: name the one that may be written",
+    "25P": "the server ended a transaction that stood still for too long: try again",
     "28": "the server refused the role or its password: correct the URL, or pg_hba.conf",
     "3D": "the server has no such database: create it, or correct the URL",
     "3F": "no such schema: create it, or correct the search_path",
@@ -76,7 +77,7 @@ _REMEDIES = {
     "58": "the server's disk did not answer: see its log",
     "XX": "the server found damage: keep it as it is, see its log, restore a backup",
 }
-_PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
+_PASSING = ("08", "25006", "25P", "40", "53", "55P03", "57", "58")
 
 
 class PostgresDatabase:
@@ -87,6 +88,7 @@ class PostgresDatabase:
         is_patient: whether statements may take as long as they do: an operator's command, not the site.
     """
 
+    survives_fork: ClassVar[bool] = True
     own_place: ClassVar[str] = (
         "give the ledger a schema of its own (CREATE SCHEMA consent, and "
         "?options=-csearch_path%3Dconsent at the end of the URL)"
@@ -230,7 +232,7 @@ class PostgresDatabase:
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
             return _of_connection(self.name, error)
-        found = next((state[:length] for length in (5, 2) if state[:length] in _REMEDIES), "")
+        found = next((state[:length] for length in (5, 3, 2) if state[:length] in _REMEDIES), "")
         diagnosis = getattr(error.orig, "diag", None)
         # The primary message names no row's values, unlike the detail; only data errors repeat them.
         words = _REMEDIES.get(found) or getattr(diagnosis, "message_primary", None) or "see the server's log"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from os import stat_result
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import URL, Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -59,6 +60,9 @@ class SqliteDatabase:
         ConfigurationError: the URL is in memory, or has options.
     """
 
+    survives_fork: ClassVar[bool] = False
+    own_place: ClassVar[str] = "give the ledger a file of its own"
+
     def __init__(self, url: URL) -> None:
         self.path = _path_of(url)
         self._turn = Turn(self.path)
@@ -74,11 +78,6 @@ class SqliteDatabase:
         """The URL with an absolute path."""
         path = str(self.path)
         return f"sqlite:///{path}" if os.sep != "/" else f"sqlite:////{path.lstrip('/')}"
-
-    @property
-    def own_place(self) -> str:
-        """A file of its own."""
-        return "give the ledger a file of its own"
 
     def connect(self, *, must_exist: bool) -> Connection:
         """Open the one connection, on a file that is made first unless it must exist."""

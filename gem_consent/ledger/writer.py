@@ -112,6 +112,7 @@ class Writer:
         earlier: called with the ledger before each write. With it a ledger that failed is tried again even
             when nobody asks.
         name: what the log calls the store.
+        survives_fork: whether a child may open the ledger although its parent had it open when it forked.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Writer:
         *,
         earlier: Earlier | None = None,
         name: str = "ledger",
+        survives_fork: bool = False,
     ) -> None:
         self._opener = opener
         self._earlier = earlier
@@ -129,6 +131,7 @@ class Writer:
         self._name = name
         self._limit = max_pending
         self._pid = os.getpid()
+        self._survives_fork = survives_fork
         self._changed = threading.Condition()
         self._writes: OrderedDict[Job, None] = OrderedDict()
         self._reads: OrderedDict[Job, None] = OrderedDict()
@@ -242,6 +245,11 @@ class Writer:
     def may_be_open(self) -> bool:
         """Whether its ledger is open, or about to be; in a child, whether it was when the process forked."""
         return self._may_be_open
+
+    @property
+    def taints_children(self) -> bool:
+        """Whether it was left open by a fork that its database does not survive."""
+        return self.is_inherited and self.may_be_open and not self._survives_fork
 
     def _run(self) -> None:
         failures = 0
@@ -522,7 +530,7 @@ def _wake_all() -> None:
 
 
 def _require_clean_process() -> None:
-    if any(writer.is_inherited and writer.may_be_open for writer in list(_writers)):
+    if any(writer.taints_children for writer in list(_writers)):
         raise LedgerUnavailable(
             "This process was forked while its parent's ledger was open, which SQLite does not survive: "
             "start workers before the first request, or afresh"
