@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from gem_consent.errors import ProofError
 from gem_consent.evidence_cover import Cover, cover, policy_file
@@ -65,6 +65,7 @@ _ANSWERS = {"granted": True, "denied": False}
 _MANIFEST = ("format", "library", "ledger", "rows", "events", "question", "files")
 _NAMES = (*BEFORE[1:], *AFTER)
 _NEEDED = ("id", "time", "subject", "state", "notice")
+_CELLS = {str, type(None)}
 _NEEDS_NOTICE = frozenset({"given", "renewed"})
 
 
@@ -338,7 +339,9 @@ class _Check:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         with self._archive.open(self._files[name]) as part:
-            while line := part.readline(MAX_LINE_BYTES + 1):
+            # its own readline is Python
+            buffered = io.BufferedReader(cast(io.RawIOBase, part), _SMALL_BYTES)
+            while line := buffered.readline(MAX_LINE_BYTES + 1):
                 if not line.endswith(b"\n"):
                     raise ProofError(
                         f"{name} has a line that is cut off, or over {MAX_LINE_BYTES} bytes long"
@@ -349,6 +352,8 @@ class _Check:
         self._rows = self._lines("events.jsonl")
         with self._archive.open(self._files["events.csv"]) as self._csv:
             self._columns = self._read_columns()
+            purposes = self._columns[len(BEFORE) : -len(AFTER)]
+            self._purposes = {name.removeprefix("purpose:"): name for name in purposes}
             for number, line in enumerate(self._lines("proofs.jsonl"), 1):
                 self._read_part(parse_line(line, number))
             if next(self._rows, None) is not None or self._csv.read(1):
@@ -420,15 +425,25 @@ class _Check:
             raise self._wrong("events.jsonl ends before it: rows were cut off")
         row = json_object(line, f"Row {position} in events.jsonl")
         mark = row.pop("mark", None)
-        if list(row) != self._columns or not all(_is_cell(row[name]) for name in self._columns[1:]):
+        position_found, *cells = row.values() or [None]
+        if list(row) != self._columns or not set(map(type, cells)) <= _CELLS:
             raise self._wrong("events.jsonl has other columns than events.csv, or odd cells: altered")
-        if row["position"] != position or type(row["position"]) is not int:
-            raise self._wrong(f"events.jsonl has row {row['position']!r} here: dropped, added or swapped")
+        if position_found != position or type(position_found) is not int:
+            raise self._wrong(f"events.jsonl has row {position_found!r} here: dropped, added or swapped")
         expected = _csv_line(row.values())
         if self._csv.read(len(expected)) != expected:
             raise self._wrong("events.csv says something else of it than events.jsonl", row)
         self._events += 1
-        return _columns(row, mark)
+        return self._committed_columns(row, mark)
+
+    def _committed_columns(self, row: Mapping[str, Any], mark: object) -> dict[str, Any]:
+        """Give the columns that a row of the export was committed to with."""
+        columns = {name: row[name] for name in _NAMES}
+        answers = {id_: row[name] for id_, name in self._purposes.items() if row[name] is not None}
+        if not _ANSWERS.keys() >= set(answers.values()) or any(columns[one] is None for one in _NEEDED):
+            raise self._wrong("events.jsonl holds what no ledger writes: it was altered")
+        columns["purposes"] = {id_: _ANSWERS[value] for id_, value in answers.items()}
+        return columns if mark is None else columns | {"mark": mark}
 
     def _read_hidden(self, part: Hidden) -> None:
         if part.is_emptied:
@@ -552,26 +567,6 @@ def _question(said: object) -> Question:
     return Question(**said)
 
 
-def _is_cell(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _columns(row: Mapping[str, Any], mark: object) -> dict[str, Any]:
-    """Give the columns that a row of the export was committed to with."""
-    columns = {name: row[name] for name in _NAMES}
-    answers = {
-        name.removeprefix("purpose:"): value
-        for name, value in row.items()
-        if name.startswith("purpose:") and value is not None
-    }
-    if any(value not in _ANSWERS for value in answers.values()) or any(
-        columns[one] is None for one in _NEEDED
-    ):
-        raise ProofError(f"Row {row['position']}: events.jsonl holds what no ledger writes: it was altered")
-    columns["purposes"] = {id_: _ANSWERS[value] for id_, value in answers.items()}
-    return columns if mark is None else columns | {"mark": mark}
-
-
 def _mark_columns(event: Mapping[str, Any]) -> Mapping[str, Any]:
     require_members(event, (*_NAMES, "purposes", "mark"), "A mark in proofs.jsonl")
     if event["state"] in CHOICES or not all(isinstance(event[name], str) for name in _NEEDED):
@@ -580,5 +575,9 @@ def _mark_columns(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _csv_line(cells: Any) -> bytes:
-    texts = (neutral("" if cell is None else str(cell)).replace('"', '""') for cell in cells)
+    texts = ["" if cell is None else str(cell) for cell in cells]
+    joined = ";".join(texts)
+    # Looked at once: after a semicolon a formula begins as it does at the start of a cell.
+    if '"' in joined or neutral(joined) != joined:
+        texts = [neutral(text).replace('"', '""') for text in texts]
     return ('"' + '","'.join(texts) + '"\r\n').encode()

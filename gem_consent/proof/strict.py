@@ -27,9 +27,7 @@ def json_object(content: bytes, what: str) -> dict[str, Any]:
         ProofError: it is none; the message says why.
     """
     try:
-        value = json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_float=_refused, parse_constant=_refused
-        )
+        value = _DECODER.decode(content.decode())
     except UnicodeDecodeError as error:
         raise ProofError(f"{what} is not in UTF-8 from byte {error.start} on") from error
     except RecursionError as error:
@@ -50,6 +48,10 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(text: str) -> NoReturn:
     raise ValueError(f"the number {text[:_SHOWN]} is not whole")
+
+
+# Built once: json.loads with hooks builds one each time.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_refused, parse_constant=_refused)
 
 
 def require_members(found: Mapping[str, Any], names: Sequence[str], what: str) -> None:
