@@ -11,17 +11,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ledgers import asking, check, fill, make_event
+from ledgers import asking, check, fill, make_event, make_notice
 from postgres import Server, execute, running_server
-from sqlalchemy import select
+from sqlalchemy import Column, LargeBinary, String, Table, select
 
 from gem_consent.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from gem_consent.ledger import postgres
 from gem_consent.ledger.database import database_of
-from gem_consent.ledger.schema import events
+from gem_consent.ledger.schema import cookies, events, metadata
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.ledger.verification import verify
 from gem_consent.proof.event import Event
@@ -316,3 +317,53 @@ def test_opening_waits_for_nobody(url: str) -> None:
         append([Append(make_event())])
         Ledger.open(url).close()
     assert len(check(url)) == 1
+
+
+# Verification
+
+# Keys and times of requests are a memory of ten minutes, and the inventory of cookies proves no choice.
+EXEMPT = {("requests", "key"), ("requests", "time"), *(("cookies", column.name) for column in cookies.c)}
+CELLS = [
+    (table, column)
+    for table in metadata.sorted_tables
+    for column in table.columns
+    if (table.name, column.name) not in EXEMPT
+]
+
+
+@pytest.fixture(scope="module")
+def signed(postgres_server: Server) -> Iterator[Ledger]:
+    """A ledger with a full tile, three checkpoints and a row after them."""
+    with closing(Ledger.open(postgres_server.new_url())) as book:
+        fill(book, (3, 7, 260))
+        book.append([Append(make_event(notice=make_notice().digest))])
+        yield book
+
+
+def other_value(column: Column[Any]) -> str:
+    """Give an expression for a value that a column does not hold, and could."""
+    if isinstance(column.type, LargeBinary):
+        return rf"coalesce(set_byte(nullif({column.name}, ''), 0, 255 - get_byte({column.name}, 0)), '\x00')"
+    if isinstance(column.type, String):
+        return f"CASE WHEN {column.name} = 'x' THEN 'y' ELSE 'x' END"
+    return f"{column.name} + 1000"
+
+
+@pytest.mark.parametrize(("table", "column"), CELLS, ids=lambda part: part.name)
+def test_altered_cell_is_found(signed: Ledger, table: Table, column: Column[Any]) -> None:
+    """Whichever cell of the first row is altered by hand, verify finds it."""
+    connection = signed._connection
+    first = f"ctid = (SELECT min(ctid) FROM {table.name})"
+    with connection.begin() as transaction:
+        connection.exec_driver_sql("BEGIN")
+        changed = f"UPDATE {table.name} SET {column.name} = {other_value(column)} WHERE {first}"
+        assert connection.exec_driver_sql(changed).rowcount == 1
+        assert not verify(connection).holds
+        transaction.rollback()
+
+
+def test_untouched_ledger_holds(signed: Ledger) -> None:
+    """What was written holds, rows and tiles and checkpoints, and is counted."""
+    with signed.reading() as connection:
+        report = verify(connection)
+    assert (report.faults, report.size, report.signed, report.uncovered) == ((), 261, 3, 1)
