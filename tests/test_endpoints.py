@@ -680,8 +680,8 @@ def test_stop_script_is_hashed(visitor: Visitor) -> None:
 
 
 def ticks(answer: Answer) -> dict[str, bool]:
-    """Give the boxes of the preferences page, and which are ticked."""
-    boxes = (box for box in parse(answer.body).iter("input") if box.get("type") == "checkbox")
+    """Give the boxes of the purposes on the preferences page, and which are ticked."""
+    boxes = (box for box in parse(answer.body).iter("input") if box.get("name") == "purpose")
     return {box.get("value"): box.get("checked") is not None for box in boxes}
 
 
