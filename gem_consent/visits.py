@@ -1,0 +1,146 @@
+"""Visits to an application in this very process: its lifespan, then requests as a server would make them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from gem_consent.exchange import STATE_KEY, Exchange
+from gem_consent.headers import Headers
+
+__all__ = ["Answer", "Visits", "visiting"]
+
+_PATIENCE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A request and what came back; ``exchange`` is ``None`` where no middleware of ours saw it."""
+
+    path: str
+    asked: Headers
+    status: int
+    headers: Headers
+    body: bytes
+    exchange: Exchange | None
+
+
+class Visits:
+    """Asks one application for pages.
+
+    Args:
+        app: the application.
+        portal: the event loop in which it runs.
+        base_url: the scheme and host under which it is asked.
+    """
+
+    def __init__(self, app: Any, portal: BlockingPortal, base_url: str) -> None:
+        self._app, self._portal = app, portal
+        self._base = urlsplit(base_url)
+
+    def get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """Ask for a path, as a browser that follows a link does."""
+        scope = self._scope(path, headers)
+        messages: list[Any] = []
+
+        async def ask() -> None:
+            with anyio.fail_after(_PATIENCE_SECONDS):
+                await self._app(scope, *_exchanged(messages))
+
+        self._portal.call(ask)
+        start = next((m for m in messages if m["type"] == "http.response.start"), None)
+        if start is None:
+            raise AssertionError(f"GET {path}: the application answered nothing")
+        body = b"".join(m.get("body", b"") for m in messages if m["type"] == "http.response.body")
+        exchange = scope.get(STATE_KEY)
+        found = exchange if isinstance(exchange, Exchange) else None
+        return Answer(path, scope["headers"], start["status"], list(start.get("headers", [])), body, found)
+
+    def _scope(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        bare, _, query = path.partition("?")
+        given = {"host": self._base.netloc, "accept": "text/html,*/*;q=0.8", **headers}
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": self._base.scheme,
+            "path": bare,
+            "raw_path": bare.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
+            "client": ("127.0.0.1", 50_000),
+            "server": (self._base.hostname, 443),
+            "state": {},
+        }
+
+
+def _exchanged(messages: list[Any]) -> tuple[Any, Any]:
+    """Give ``receive`` and ``send`` of one request without a body."""
+    waiting: list[Any] = [{"type": "http.request", "body": b"", "more_body": False}]
+    is_answered = anyio.Event()
+
+    async def receive() -> Any:
+        if waiting:
+            return waiting.pop()
+        # ASGI, "Disconnect - receive event": servers say so once the response is whole
+        await is_answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            is_answered.set()
+
+    return receive, send
+
+
+@contextmanager
+def visiting(app: Any, base_url: str) -> Iterator[Visits]:
+    """Run an application, with its lifespan, in an event loop of its own while the block lasts."""
+    with start_blocking_portal() as portal:
+        running = portal.wrap_async_context_manager(_running(app))
+        failure = running.__enter__()
+        # what a check raises must reach its test as it is, not within the group of a task group
+        try:
+            if failure:
+                raise AssertionError(f"the application did not start: {failure}")
+            yield Visits(app, portal, base_url)
+        finally:
+            running.__exit__(None, None, None)
+
+
+@asynccontextmanager
+async def _running(app: Any) -> AsyncIterator[str]:
+    """Run an application until the block ends; give why it did not start, or nothing."""
+    to_app, from_server = anyio.create_memory_object_stream[Any](2)
+    to_server, from_app = anyio.create_memory_object_stream[Any](2)
+
+    async def serve() -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        with to_server, from_server:
+            try:
+                await app(scope, from_server.receive, to_server.send)
+            except Exception:
+                # ASGI, "Lifespan Protocol": what raises here has none, and is served all the same
+                return
+
+    async with anyio.create_task_group() as tasks:
+        with to_app, from_app:
+            await to_app.send({"type": "lifespan.startup"})
+            tasks.start_soon(serve)
+            try:
+                answer = await from_app.receive()
+            except anyio.EndOfStream:
+                answer = {"type": "", "message": ""}
+            yield answer.get("message", "")
+            if answer["type"] == "lifespan.startup.complete":
+                await to_app.send({"type": "lifespan.shutdown"})
+                await from_app.receive()

@@ -1,0 +1,250 @@
+"""The checks that sites put into their own suites: what they find, what they let pass, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from asgi import App, make_policy, rows, site, wrap
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from gem_consent import ConsentMiddleware, Service, get_consent
+from gem_consent.loads import loads_of
+from gem_consent.testing import assert_cache_safe, assert_no_undeclared_trackers
+from gem_consent.vendor_hosts import named_vendors, vendor_of
+
+SHARED = [("cache-control", "public, max-age=60")]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "consent.db"
+
+
+def page(inside: str) -> bytes:
+    return (
+        f"<!doctype html><html lang=en><head><title>x</title></head><body>\n{inside}\n</body></html>".encode()
+    )
+
+
+def found(ledger: Path, inside: str, *headers: tuple[str, str], **options: Any) -> str:
+    """Check a page with this inside; give what the check says, or nothing."""
+    allow = options.pop("allow", ())
+    try:
+        assert_no_undeclared_trackers(wrap(site(page(inside), headers), ledger, **options), allow=allow)
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def test_clean_site_passes(ledger: Path) -> None:
+    """A site that does nothing before consent passes, and no choice is written for it."""
+    assert (
+        found(ledger, '<a href="https://www.youtube.com/">a link loads nothing</a><img src="/a.png">') == ""
+    )
+    assert rows(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ('<script src="https://www.googletagmanager.com/gtag/js?id=G-1"></script>', "(Google Tag Manager)"),
+        ('<script>load("https://connect.facebook.net/en_US/fbevents.js")</script>', "(Meta Pixel)"),
+        ('<img src="//px.ads.linkedin.com/collect">', "(LinkedIn)"),
+        (
+            '<iframe src="https://www.youtube-nocookie.com/embed/x"></iframe>',
+            "<iframe src> loads https://www.youtube-nocookie.com/embed/x (YouTube)",
+        ),
+        ('<link rel="preconnect" href="https://fonts.gstatic.com">', "(Google Fonts)"),
+        ('<img srcset="/a.png 1x, https://t.example.net/b.png 2x">', "t.example.net"),
+        ('<div style="background: url(https://t.example.net/b.png)">', "t.example.net"),
+        ("<style>@import 'https://t.example.net/b.css';</style>", "t.example.net"),
+        ("<button onclick=\"send('https://bat.bing.com/x')\">", "<button onclick>"),
+        ('<iframe srcdoc="&lt;img src=https://t.example.net/x&gt;"></iframe>', "srcdoc <img src>"),
+        ('<meta http-equiv="refresh" content="0; url=https://t.example.net/">', "t.example.net"),
+        ('<a href="/" ping="https://t.example.net/ping">', "t.example.net"),
+        ("<script>play('https://video.example.net/x')</script>", "video.example.net"),
+    ],
+)
+def test_foreign_loads_are_found(ledger: Path, inside: str, expected: str) -> None:
+    """Whatever makes a browser ask another host, or names a vendor in a script, is named."""
+    said = found(ledger, inside)
+    assert expected in said
+    assert "Declare it as a Service" in said
+    assert "before any choice" in said
+    assert "after a refusal" in said
+
+
+def test_undeclared_cookie_is_found(ledger: Path) -> None:
+    """A cookie that nobody declared is named, with what to do."""
+    said = found(ledger, "", ("set-cookie", "visit=1; Path=/"))
+    assert "the cookie 'visit' is set" in said
+    assert "allow=" in said
+
+
+@pytest.mark.parametrize("line", ["visit=; Max-Age=0", "gem_consent_hint=x", "_ga=GA1.1.1"])
+def test_known_cookies_pass(ledger: Path, line: str) -> None:
+    """A deletion, a cookie of the library's own and a tracker that is withheld anyway are no finding."""
+    assert found(ledger, "", ("set-cookie", line)) == ""
+
+
+def test_necessary_service_passes(ledger: Path) -> None:
+    """What a necessary service declares may be set and loaded at any time."""
+    shop = Service(
+        "checkout",
+        name="Checkout",
+        purpose="necessary",
+        provider="Example Pay",
+        leftovers=("basket_*",),
+        hosts={"script-src": ["https://*.pay.example.com"]},
+    )
+    inside = '<script src="https://js.pay.example.com/v1.js"></script>'
+    policy = make_policy(services=(*make_policy().services, shop))
+    assert found(ledger, inside, ("set-cookie", "basket_1=2"), policy=policy) == ""
+
+
+def test_allowed_names_pass(ledger: Path) -> None:
+    """What the test itself allows is no finding; patterns are taken."""
+    inside = '<img src="https://cdn.example.net/a.png">'
+    assert found(ledger, inside, ("set-cookie", "session=1"), allow=["session", "cdn.*"]) == ""
+
+
+def test_redirects_are_followed(ledger: Path) -> None:
+    """A page behind a redirect within the site is looked at; one that leaves the site is not."""
+
+    async def away(request: Request) -> Response:
+        return RedirectResponse("https://www.example.net/")
+
+    async def onward(request: Request) -> Response:
+        return RedirectResponse("/page")
+
+    async def last(request: Request) -> Response:
+        return HTMLResponse(page('<img src="https://t.example.net/">'))
+
+    routes = [Route("/away", away), Route("/", onward), Route("/page", last)]
+    app = wrap(Starlette(routes=routes), ledger)
+    assert_no_undeclared_trackers(app, ["/away"])
+    with pytest.raises(AssertionError, match=r"t\.example\.net"):
+        assert_no_undeclared_trackers(app)
+
+
+def test_missing_page_is_told(ledger: Path) -> None:
+    """A page that is not there proves nothing."""
+    with pytest.raises(AssertionError, match="answers 404"):
+        assert_no_undeclared_trackers(wrap(Starlette(), ledger), ["/nowhere"])
+
+
+def test_missing_middleware_is_told() -> None:
+    """An application without the middleware is told what to give."""
+    with pytest.raises(AssertionError, match="did not pass through ConsentMiddleware"):
+        assert_no_undeclared_trackers(site(page("")))
+
+
+def test_application_may_add_the_middleware(ledger: Path) -> None:
+    """The application that is served is taken as it is, its middleware inside."""
+
+    async def home(request: Request) -> Response:
+        return HTMLResponse(page('<img src="https://t.example.net/">'))
+
+    app = Starlette(routes=[Route("/", home)])
+    app.add_middleware(
+        ConsentMiddleware, policy=make_policy(), secret_key="x" * 40, ledger=f"sqlite:///{ledger}"
+    )
+    with pytest.raises(AssertionError, match=r"2 found that[^§]*t\.example\.net"):
+        assert_no_undeclared_trackers(app)
+
+
+def test_checks_run_within_a_loop(ledger: Path) -> None:
+    """A test that is asynchronous itself may call them."""
+
+    async def main() -> None:
+        assert_cache_safe(wrap(site(page("")), ledger))
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("headers", [[], SHARED, [("cache-control", "no-store")]])
+def test_ordinary_pages_are_cache_safe(ledger: Path, headers: Any) -> None:
+    """Behind the middleware a page is safe, in the form for everyone as in the visitor's own."""
+    assert_cache_safe(wrap(site(page(""), headers), ledger))
+
+
+def reading(*, kind: Any = PlainTextResponse, **headers: str) -> App:
+    """Make a site whose view reads the consent in a way of its own."""
+
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        cookies = dict(scope["headers"]).get(b"cookie", b"")
+        await kind("granted" if b"~" in cookies else "not", headers=headers)(scope, receive, send)
+
+    return view
+
+
+def test_consent_read_properly_is_safe(ledger: Path) -> None:
+    """What reads the consent by the library says itself that it is private."""
+
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        granted = get_consent(scope).allows("analytics")
+        await PlainTextResponse(str(granted), headers=dict(SHARED))(scope, receive, send)
+
+    assert_cache_safe(wrap(view, ledger))
+
+
+def test_shared_page_that_differs_is_found(ledger: Path) -> None:
+    """A page for everyone that reads the cookie by itself is found, with where it differs."""
+    with pytest.raises(AssertionError, match=r"a visitor who accepted gets other bytes .*from byte 0"):
+        assert_cache_safe(wrap(reading(**{"cache-control": "public, max-age=60"}), ledger))
+
+
+def test_unmarked_page_that_differs_is_found(ledger: Path) -> None:
+    """A page that says nothing to caches and differs is found; one that says it is private is not."""
+    with pytest.raises(AssertionError, match="let caches mix them up"):
+        assert_cache_safe(wrap(reading(), ledger))
+    assert_cache_safe(wrap(reading(**{"cache-control": "private", "vary": "Cookie"}), ledger))
+
+
+def test_restless_page_is_told(ledger: Path) -> None:
+    """A page that changes by itself cannot be compared, and the message says so."""
+    count = iter(range(100))
+
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(str(next(count)))(scope, receive, send)
+
+    with pytest.raises(AssertionError, match="differs between two requests of the same visitor"):
+        assert_cache_safe(wrap(view, ledger))
+
+
+def test_failed_start_is_told(tmp_path: Path) -> None:
+    """An application that does not start says why."""
+    (tmp_path / "consent.db").write_bytes(b"no database at all, but long enough to be read as one" * 40)
+    with pytest.raises(AssertionError, match="the application did not start: "):
+        assert_cache_safe(wrap(Starlette(), tmp_path / "consent.db"))
+
+
+@pytest.mark.parametrize(
+    ("host", "vendor"),
+    [
+        ("www.google-analytics.com", "Google Analytics"),
+        ("GOOGLE-ANALYTICS.com.", "Google Analytics"),
+        ("a.com", None),
+    ],
+)
+def test_vendors_are_named(host: str, vendor: str | None) -> None:
+    """A host under a vendor's domain has the vendor's name."""
+    assert vendor_of(host) == vendor
+
+
+def test_vendor_names_are_whole() -> None:
+    """A host that merely ends or begins like a vendor's is none."""
+    text = "notfacebook.com facebook.com.example.org www.facebook.com/tr static.hotjar.com"
+    assert named_vendors(text) == ["www.facebook.com", "static.hotjar.com"]
+
+
+def test_what_loads_nothing_is_left_out() -> None:
+    """Links to click, forms and data addresses load nothing."""
+    text = '<a href="https://a.example"></a><form action="https://b.example"></form><img src="data:,">'
+    assert loads_of(text) == []
