@@ -1,7 +1,4 @@
-"""A FastAPI site behind gem_consent: Jinja templates with the ``{% consent %}`` tag, and a JSON route.
-
-Run it from the folder above: ``uvicorn examples.fastapi_app:app``.
-"""
+"""A FastAPI site behind gem_consent: Jinja templates with the ``{% consent %}`` tag, and a JSON route."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A Starlette site behind gem_consent: its pages are plain HTML, and one view reads the consent.
-
-Run it from the folder above: ``uvicorn examples.starlette_app:app``.
-"""
+"""A Starlette site behind gem_consent: its pages are plain HTML, and one view reads the consent."""
 
 from __future__ import annotations
 

@@ -174,15 +174,9 @@ def _python(arguments: list[str]) -> None:
 def _pip(arguments: list[str]) -> None:
     command, *words = arguments
     assert command == "install"
-    known = {
-        "gem-consent",
-        "gem-consent[demo]",
-        "gem-consent[postgres]",
-        "uvicorn",
-        "fastapi",
-        "--editable",
-        ".",
-    }
+    known = {"gem-consent", "gem-consent[demo]", "gem-consent[postgres]", "uvicorn", "pytest"}
+    known |= {"a2wsgi", "blacksheep", "django", "fastapi", "flask", "litestar", "python-fasthtml"}
+    known |= {"quart", "starlette", "--editable", "."}
     assert set(words) <= known
 
 
@@ -202,7 +196,7 @@ CHECKS = {
     "python3": _python,
     "pip": _pip,
     "export": _export,
-    **dict.fromkeys((".", "umask", "sqlite3", "mkdir", "cp"), _anything),
+    **dict.fromkeys((".", "umask", "sqlite3", "mkdir", "cp", "pytest"), _anything),
 }
 
 
@@ -410,3 +404,53 @@ def test_backups_can_be_read(folder: Path) -> None:
     for copy in copies:
         command = ["gem-consent", "export", "--ledger", f"sqlite:///{copy.name}", "--format", "csv"]
         assert states(run(*command, folder=folder).stdout) == ["refused", "given"]
+
+
+# The pages of the frameworks, followed to the letter
+
+FRAMEWORKS = [page for page in sorted((ROOT / "docs" / "frameworks").glob("*.md")) if page.stem != "README"]
+
+
+def saved(page: Path, folder: Path) -> list[str]:
+    """Save a page's files as a reader would; give its commands."""
+    for block in blocks(page):
+        if block.mark.startswith("file: "):
+            file = folder / block.mark.removeprefix("file: ")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.text, "utf-8")
+    return [line for block, line in SHELL if block.page == page]
+
+
+@pytest.mark.parametrize("page", FRAMEWORKS, ids=lambda page: page.stem)
+def test_framework_page_leads_to_a_site(page: Path, tmp_path: Path) -> None:
+    """From an empty folder each page leads to a site that asks, and to the rows of what was chosen."""
+    lines = saved(page, tmp_path)
+    (server,) = [line for line in lines if line.startswith("uvicorn ")]
+    (export,) = [line for line in lines if line.startswith("gem-consent ")]
+    with serving([*shlex.split(server), "--port", "0"], tmp_path, GEM_CONSENT_SECRET=SECRET) as site:
+        walk(site.address, "googletagmanager.com")
+        exported = run(*shlex.split(export), folder=tmp_path)
+    assert states(exported.stdout) == ["refused", "given"]
+    assert "Traceback" not in "".join(site.err)
+
+
+@pytest.mark.parametrize("page", FRAMEWORKS, ids=lambda page: page.stem)
+def test_framework_page_shows_the_example(page: Path) -> None:
+    """The page's site and the example are one and the same."""
+    (shown,) = [block.text for block in blocks(page) if block.mark == "file: app.py"]
+    assert shown == (ROOT / "examples" / f"{page.stem}_app.py").read_text("utf-8")
+
+
+def test_page_on_testing_tests(tmp_path: Path) -> None:
+    """The tests that the page shows run, and find a tracker that somebody adds."""
+    page = ROOT / "docs" / "testing.md"
+    saved(page, tmp_path)
+    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_privacy.py"]
+    # the plugins of this environment are not the reader's
+    answer = run(*command, folder=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "2 passed" in answer.stdout, answer.stdout
+    file = tmp_path / "test_privacy.py"
+    tag = "<script src=https://www.googletagmanager.com/gtag/js></script><h1>"
+    file.write_text(file.read_text("utf-8").replace("<h1>", tag), "utf-8")
+    answer = run(*command, folder=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "(Google Tag Manager). Declare it as a Service" in answer.stdout

@@ -17,14 +17,32 @@ def command(example: str) -> list[str]:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_asks_and_records(example: str, tmp_path: Path) -> None:
-    """Each example asks, honours both answers, and its ledger shows the two rows."""
+    """Each example asks, honours a whole choice from refusal to withdrawal, and its ledger shows the rows."""
     settings = {"GEM_CONSENT_SECRET": SECRET, "GEM_CONSENT_LEDGER": f"sqlite:///{tmp_path}/consent.db"}
     with serving(command(example), ROOT, **settings) as site:
         walk(site.address, "googletagmanager.com")
+        choose(Visitor(site.address), has_map=example != "starlette_app")
         exported = run("gem-consent", "export", "--format", "csv", folder=ROOT, **settings)
     assert (exported.returncode, exported.stderr) == (0, "")
-    assert states(exported.stdout) == ["refused", "given"]
+    assert states(exported.stdout) == ["refused", "given", "refused", "given", "withdrawn"]
     assert "Traceback" not in "".join(site.err)
+
+
+def choose(visitor: Visitor, *, has_map: bool) -> None:
+    """Refuse, grant and withdraw; what needs a consent is there in between alone."""
+    first = visitor.look()
+    assert first.find("map") is None
+    for page, decision, is_granted in (
+        (first, "deny_all", False),
+        (None, "grant_all", True),
+        (None, "withdraw", False),
+    ):
+        visitor.press(page or visitor.look("/privacy-choices"), decision)
+        then = visitor.look()
+        assert ("googletagmanager.com" in then.response.text) is is_granted
+        assert (then.find("map") is not None) is (is_granted and has_map)
+        assert visitor.look("/privacy").response.status_code == 200
+    visitor.close()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

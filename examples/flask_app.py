@@ -1,0 +1,88 @@
+"""A Flask site behind gem_consent, served as an ASGI application by a2wsgi."""
+
+from __future__ import annotations
+
+import os
+
+from a2wsgi import WSGIMiddleware
+from flask import Flask, render_template_string, request
+
+from gem_consent import (
+    ConsentExtension,
+    ConsentMiddleware,
+    Controller,
+    GoogleAnalytics,
+    Policy,
+    Service,
+    get_consent,
+)
+
+POLICY = Policy(
+    controller=Controller(name="Example", contact="dpo@example.com"),
+    privacy_url="/privacy",
+    services=[
+        GoogleAnalytics("G-XXXXXXXXXX"),
+        Service("map", name="Example Maps", purpose="media", provider="Example Maps"),
+    ],
+)
+HOME = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Home</title>
+<h1>Where we are</h1>
+{% consent "media" %}
+<p id="map">Here is the map.</p>
+{% else %}
+<p>The map comes from another site. <a href="/privacy-choices?return=/">Allow it</a></p>
+{% endconsent %}
+<p><a href="/privacy">Privacy policy</a></p>
+</html>
+"""
+PRIVACY = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Privacy policy</title>
+<h1>Privacy policy</h1>
+<p>Visits {{ "are" if measured else "are not" }} measured.
+<a href="/privacy-choices?return=/privacy">Change your choice</a></p>
+{{ consent_trackers() }}
+</html>
+"""
+
+
+def secret_key() -> str:
+    """Read the secret that signs the cookies; there is no default, and the site does not start without."""
+    try:
+        return os.environ["GEM_CONSENT_SECRET"]
+    except KeyError:
+        raise SystemExit(
+            "GEM_CONSENT_SECRET is not set; make one with: "
+            'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+        ) from None
+
+
+site = Flask(__name__)
+site.jinja_env.add_extension(ConsentExtension)
+
+
+@site.get("/")
+def home() -> str:
+    """Show a map to whoever allowed it, and a placeholder to everyone else."""
+    return render_template_string(HOME)
+
+
+@site.get("/privacy")
+def privacy() -> str:
+    """Show the privacy policy, with a table of every tracker."""
+    measured = get_consent(request).allows("analytics")
+    return render_template_string(PRIVACY, measured=measured)
+
+
+app = ConsentMiddleware(
+    WSGIMiddleware(site),
+    policy=POLICY,
+    secret_key=secret_key(),
+    ledger=os.environ.get("GEM_CONSENT_LEDGER", "sqlite:///consent.db"),
+)
