@@ -29,12 +29,15 @@ from gem_consent.evidence import write
 from gem_consent.evidence_check import Report, check
 from gem_consent.ledger import export
 from gem_consent.ledger.checkpoints import origin_of
+from gem_consent.ledger.erasure import erase
 from gem_consent.ledger.export import Selection
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.proof.checkpoint import PublicKey, SigningKey
 from gem_consent.proof.event import event_id, utc_text
 from gem_consent.proof.evidence import FILES, Question, Tally, months_between
 from gem_consent.proof.mark import mark_events
+from gem_consent.proof.receipt import check as check_receipt
+from gem_consent.receipt import encoded, find_receipt
 from gem_consent.rendering import Renderer
 
 POLICY = make_policy(controller=Controller("Exemple", "dpo@example.com"), language="fr")
@@ -256,6 +259,25 @@ def test_spreadsheets_run_nothing(whole: bytes) -> None:
     rows = list(csv.DictReader(io.StringIO(files["events.csv"].decode())))
     assert rows[0]["policy_version"].startswith("'=1+1")
     assert json.loads(files["events.jsonl"].splitlines()[0])["policy_version"].startswith("=1+1")
+
+
+def test_each_database_gives_evidence(url: str) -> None:
+    """From SQLite and PostgreSQL alike, archives and receipts are proven by the key, erased rows too."""
+    now = [START]
+    with closing(Ledger.open(url, clock=lambda: now[0])) as book:
+        book.store_notices(NOTICES.values())
+        book.append([choice(number) for number in range(300)])
+        erase(book, "visitor-7", START + 300 * DAY)
+        book.sign(SIGNING_SECRET, at_once=True)
+        question = Question(until=utc_text(START + 20 * DAY))
+        report = found(archived(book, question), key(book))
+        assert (report.tally.choices, report.tally.emptied, report.tally.marks) == (19, 1, 1)
+        assert found(archived(book), key(book)).tally.choices == 299
+        (_, event), *_ = book.history("visitor-8")
+        with book.reading() as connection:
+            receipt = find_receipt(connection, event.id)
+        assert receipt is not None
+        assert check_receipt(encoded(receipt), [key(book)]).position == 8
 
 
 # Erased and purged rows

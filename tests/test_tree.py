@@ -23,10 +23,12 @@ from gem_consent.proof.tree import (
     ReadTile,
     consistency_proof,
     frontier_of,
+    heights_between,
     inclusion_proof,
     leaf_hash,
     node_hash,
     root_of,
+    subtrees_between,
     verify_consistency,
     verify_inclusion,
 )
@@ -285,6 +287,28 @@ def test_frontier_is_read_back(many: ReadTile, size: int) -> None:
     more = [numbered(index) for index in range(size, min(size + 3, MANY))]
     assert (frontier.size, frontier.root) == (size, mth(0, size))
     assert frontier.extend(more).root == mth(0, size + len(more))
+
+
+@given(st.integers(0, MANY), st.integers(0, MANY), st.integers(0, 5_000))
+@example(0, 65_536, 0)
+@example(3, 65_537, 0)
+def test_subtrees_stand_for_their_leaves(many: ReadTile, one: int, other: int, more: int) -> None:
+    """A tree that joins the subtrees between two leaves is the tree that took every leaf between them."""
+    start, end = sorted((one, other))
+    size = min(MANY, end + more)
+    roots = subtrees_between(start, end, size, many)
+    joined = frontier_of(start, many)
+    for height, root in zip(heights_between(start, end), roots, strict=True):
+        joined = joined.join(height, root)
+    assert joined == frontier_of(end, many)
+    assert len(roots) <= 2 * MANY.bit_length()
+
+
+@pytest.mark.parametrize(("size", "height"), [(1, 1), (6, 2), (8, 4), (0, 63), (0, -1)])
+def test_misplaced_subtree_is_refused(many: ReadTile, size: int, height: int) -> None:
+    """A perfect subtree begins at a multiple of its width, and no tree has 2**63 leaves."""
+    with pytest.raises(ValueError, match="No perfect subtree of height"):
+        frontier_of(size, many).join(height, bytes(32))
 
 
 def test_tiles_fill_as_specified() -> None:
