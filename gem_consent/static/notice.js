@@ -89,7 +89,9 @@
       key: token ||= crypto.randomUUID?.(),
     });
     const headers = { "content-type": "application/json" };
-    return fetch(path, { method: "POST", headers, body, keepalive: true, signal: AbortSignal.timeout?.(1e4) })
+    // the notice goes first, in this frame
+    return new Promise((go) => setTimeout(go))
+      .then(() => fetch(path, { method: "POST", headers, body, keepalive: true, signal: AbortSignal.timeout?.(1e4) }))
       .then((response) => ask("answered", response, form, button).catch(() => plain(form, button)), () => unsent(form, button));
   };
   // Captured, so that it comes before the listeners of frameworks that send forms themselves.

@@ -27,8 +27,9 @@ const open = async (from) => {
   close.addEventListener("click", () => dialog.close());
   way.replaceWith(close);
   // the page has a main part already
-  main.setAttribute("role", "none");
-  shadow.append(main);
+  const part = shadow.appendChild(document.createElement("div"));
+  part.className = "gem-main";
+  part.append(...main.childNodes);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });

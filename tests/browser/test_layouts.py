@@ -98,6 +98,14 @@ def test_growing_page_shifts_nothing(looking: Visitor) -> None:
     assert page.evaluate("window.shifts") == []
 
 
+def test_half_a_notice_is_not_seen(site: Site, newcomer: Newcomer) -> None:
+    """A notice of which only the beginning has come in waits unseen, so that it does not grow (CLS)."""
+    visitor = newcomer(site)
+    visitor.visit()
+    visitor.page.evaluate("document.querySelector('#gem-notice form').remove()")
+    expect(visitor.page.locator("#gem-notice")).to_be_hidden()
+
+
 def test_layout_hides_no_focus(looking: Visitor) -> None:
     """Through all links of a page, there and back, the one that has the focus is in sight (2.4.11)."""
     page = looking.visit("/bottom")
