@@ -28,8 +28,8 @@ from gem_consent import ConsentMiddleware, Controller, GoogleAnalytics, Policy
 TITLE = "The browser"
 
 NOTES = """
-The same page with each notice, one purpose, Google Analytics, all files from one server with gzip. *Bytes* and
-*requests* are what the notice adds until a visitor has chosen. *After the first paint*: how long after the
+The same page with each notice, one purpose, Google Analytics, all files from one server, in gzip. *Bytes*
+and *requests*: what the notice adds until a visitor has chosen. *After the first paint*: how long after the
 page's first contentful paint the notice is seen. *The press*: the longest event of a click on "accept" (Event
 Timing), with the CPU slowed four times, until the next frame. Middle of the rounds; times depend on the
 machine. Pictures of the last round, in a window of 360 × 640:
