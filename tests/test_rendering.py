@@ -161,10 +161,11 @@ def test_shorter_life_is_told() -> None:
 
 @pytest.mark.parametrize("language", available_languages())
 def test_catalogue_is_complete(language: str) -> None:
-    """Every text of the English catalogue has one in this language."""
+    """Every text of the English catalogue has one in this language, in however many forms."""
     english = Translation("en", "en").catalogue._catalog  # type: ignore[attr-defined]
     own = Translation(language, "en").catalogue._catalog  # type: ignore[attr-defined]
-    assert own.keys() == english.keys()
+    ids, expected = ({key[0] if isinstance(key, tuple) else key for key in one} for one in (own, english))
+    assert ids == expected
     assert [key for key, text in own.items() if not text] == []
 
 
