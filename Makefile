@@ -20,7 +20,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-tests: $(VENV)/.dev $(VENV)/.chromium
+tests: $(VENV)/.dev $(VENV)/.chromium $(VENV)/.caches
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Measure, and write the results into docs/benchmarks.md: all parts, or BENCH="ledger" (BENCH="--help" tells more).
@@ -55,6 +55,19 @@ $(VENV)/.chromium: $(VENV)/.dev
 	    echo "Chromium: Playwright's"; \
 	else \
 	    echo "Chromium: none to be had, so the browser tests will be skipped"; \
+	fi
+	@touch $@
+
+# The caches that tests put before the application: those that are installed, else the distribution's when root.
+$(VENV)/.caches: $(VENV)/.dev
+	@if PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null && PATH="$$PATH:/usr/sbin" command -v varnishd >/dev/null; then \
+	    echo "nginx and Varnish: those that are installed"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	        -o Dpkg::Options::=--force-confold nginx-light varnish gcc libc6-dev; then \
+	    echo "nginx and Varnish: the distribution's"; \
+	else \
+	    echo "nginx and Varnish: not both to be had, so tests with the missing one will be skipped"; \
 	fi
 	@touch $@
 

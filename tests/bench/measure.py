@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.figures import Ratio
 
-__all__ = ["MEGABYTE", "in_process", "in_turn", "memory_peak", "ratio_of", "timed"]
+__all__ = ["MEGABYTE", "environment", "in_process", "in_turn", "memory_peak", "ratio_of", "timed"]
 
 MEGABYTE = 2**20
 _TESTS = Path(__file__).parent.parent
@@ -95,11 +95,12 @@ def in_process(function: str, *arguments: str) -> dict[str, Any]:
     )
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(
-        command, cwd=_TESTS.parent, env=_environment(), stdout=subprocess.PIPE, text=True, check=True
+        command, cwd=_TESTS.parent, env=environment(), stdout=subprocess.PIPE, text=True, check=True
     )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Give the environment of a process that can import what lies here."""
     return os.environ | {"PYTHONPATH": f"{_TESTS}{os.pathsep}{_TESTS.parent}"}

@@ -19,7 +19,7 @@ __all__ = ["PAGE", "PARTS", "machine", "put", "section"]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
 
-PARTS = ("ledger", "browser")
+PARTS = ("ledger", "middleware", "browser")
 """The parts in the order of the page; ``make bench BENCH="ledger"`` runs one."""
 
 _PACKAGES = ("gem-consent", "starlette", "sqlalchemy", "cryptography", "pyarrow", "uvicorn", "granian")

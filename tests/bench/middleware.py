@@ -1,0 +1,321 @@
+"""The middleware's part: what it adds to a request, beside Starlette's session and Django's middleware."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import itsdangerous
+from asgi import http_scope, make_policy
+from starlette.middleware.sessions import SessionMiddleware
+
+from bench.figures import Figure, Ratio, Run, at_most
+from bench.measure import environment
+from gem_consent import ConsentMiddleware, get_consent
+from gem_consent.consent import Choice
+
+TITLE = "The middleware"
+
+NOTES = """
+*Share*: the CPU time that this middleware adds to a request, as a share of what Starlette's
+`SessionMiddleware` adds to the same application with a session cookie that is loaded and read, and not
+changed. Both are called without a server, in one process, in turn; of each the cheapest of many short
+rounds counts, since whatever else the machine does only adds. Requests carry a browser's headers and four
+cookies. *JSON* reads the consent and the session. *HTML* pages have nine lines in their head and a charset;
+the visitor is the one that costs most: undecided, denied or granted. *First sight* is a cookie that the
+process has not verified before. *Django*: the same page of 2 kB, with `django-cookie-consent`'s middleware,
+beside Django itself. *Server CPU*: what a server's process uses for a request of a page of 50 kB under
+`wrk`, with this middleware, times what it uses without.
+"""
+
+_SECRET = "a secret that only this benchmark knows"
+_BROWSER = {
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "accept-language": "fr,fr-FR;q=0.8,en-US;q=0.5,en;q=0.3",
+    "accept-encoding": "gzip, deflate, br, zstd",
+    "connection": "keep-alive",
+    "upgrade-insecure-requests": "1",
+    "sec-fetch-dest": "document",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-site": "none",
+}
+_HEAD = (
+    b'<!doctype html>\n<html lang="fr">\n<head>\n<meta charset="utf-8">\n<title>Une page</title>\n'
+    b'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    b'<link rel="stylesheet" href="/static/site.css">\n</head>\n<body>\n<main>\n'
+)
+_HTML = b"text/html; charset=utf-8"
+_LINE = b"<p>Lorem ipsum dolor sit amet, consectetur adipiscing elit.</p>\n"
+_TAIL = b"</main>\n</body>\n</html>\n"
+_PAGES = (("2 kB", 2_048, 1, 0.40), ("50 kB", 51_200, 1, 0.45), ("500 kB", 512_000, 1, 1.0))
+_CHUNKED = ("62 kB in 31 chunks", 62_000, 31, 0.5)
+
+Task = Callable[[int], Awaitable[None]]
+
+
+def figures(run: Run) -> Iterator[Figure]:
+    """Measure the middleware."""
+    bench = _Bench(run)
+    yield at_most("JSON, known cookie: share", 0.15, bench.json(is_new=False))
+    for name, size, chunks, goal in (*_PAGES, _CHUNKED):
+        yield at_most(f"HTML, {name}: share", goal, bench.html(size, chunks))
+    yield at_most("JSON, first sight of a cookie: share", 0.9, bench.json(is_new=True))
+    yield from bench.beside_django()
+    for server in ("uvicorn", "granian"):
+        yield _server_cpu(run, server)
+
+
+def page(size: int) -> bytes:
+    """Make a page of about so many bytes."""
+    return _HEAD + _LINE * ((size - len(_HEAD) - len(_TAIL)) // len(_LINE)) + _TAIL
+
+
+class _Bench:
+    """Tasks that are measured in turn, in one event loop."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._ledger = f"sqlite:///{run.folder / 'middleware.db'}"
+        self._policy = make_policy()
+        self._cookie = self._wrap(_nothing).site.cookie
+
+    def _wrap(self, app: Any) -> ConsentMiddleware:
+        return ConsentMiddleware(app, policy=self._policy, secret_key=_SECRET, ledger=self._ledger)
+
+    def _consent(self, granted: frozenset[str], number: int = 0) -> str:
+        choice = Choice(f"{number:032x}", self._policy.fingerprint, granted, int(time.time()) - 100)
+        return f"__Host-gem_consent={self._cookie.encode(choice)}; gem_consent_hint=0.0.0"
+
+    def _headers(self, consent: str, **changes: str) -> dict[str, str]:
+        data = base64.b64encode(json.dumps({"user": "42", "csrf": "x" * 20}).encode())
+        session = itsdangerous.TimestampSigner(_SECRET).sign(data).decode()
+        cookies = "; ".join(filter(None, ("theme=dark", "seen=123", f"session={session}", consent)))
+        return _BROWSER | {"cookie": cookies} | changes
+
+    def html(self, size: int, chunks: int) -> float:
+        """Give the share for a page, of the visitor who costs most."""
+        content = page(size)
+        step = -(-len(content) // chunks)
+        app = _sending(
+            [content[at : at + step] for at in range(0, len(content), step)], b"text/html; charset=utf-8"
+        )
+        visitors = ("", self._consent(frozenset()), self._consent(frozenset({"analytics", "media"})))
+        return max(self._share(app, [self._headers(consent)]) for consent in visitors)
+
+    def json(self, *, is_new: bool) -> float:
+        """Give the share for an answer that depends on the consent, of known visitors or always new ones."""
+        app = _sending([b'{"a": 1}' * 10], b"application/json")
+        count = self._run.pick(500, 20_000) if is_new else 1
+        consents = [self._consent(frozenset({"analytics"}), number) for number in range(count)]
+        accept = {"accept": "application/json", "sec-fetch-dest": "empty"}
+        return self._share(app, [self._headers(consent, **accept) for consent in consents])
+
+    def _share(self, app: Any, headers: list[dict[str, str]]) -> float:
+        scopes = [http_scope("/produits/chaise?ref=1", "GET", one) for one in headers]
+        wrapped = (app, SessionMiddleware(app, _SECRET), self._wrap(app))
+        bare, session, consent = self._in_turn([_calls(one, scopes) for one in wrapped])
+        return (consent - bare) / (session - bare)
+
+    def _in_turn(self, tasks: list[Task]) -> list[float]:
+        """Give the least CPU seconds that each task takes for a request."""
+        requests, rounds = 50, self._run.pick(20, 400)
+        least = [float("inf")] * len(tasks)
+
+        async def main() -> None:
+            for number in range(rounds):
+                for at in range(len(tasks)):
+                    task = (at + number) % len(tasks)
+                    start = time.process_time()
+                    await tasks[task](requests)
+                    least[task] = min(least[task], (time.process_time() - start) / requests)
+
+        gc.collect()
+        asyncio.run(main())
+        return least
+
+    def beside_django(self) -> Iterator[Figure]:
+        """Measure django-cookie-consent's middleware on the same page."""
+        django, with_consent = _django(page(2_048))
+        scope = http_scope("/produits/chaise", "GET", self._headers(""))
+        bare, theirs = self._in_turn([_calls(django, [scope]), _calls(with_consent, [scope])])
+        app = _sending([page(2_048)], _HTML)
+        plain, ours = self._in_turn([_calls(app, [scope]), _calls(self._wrap(app), [scope])])
+        yield Figure(
+            "HTML, 2 kB: added by this one · by `django-cookie-consent`'s, which changes no page",
+            f"{(ours - plain) * 1e6:.0f} µs · {(theirs - bare) * 1e6:.0f} µs",
+        )
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """Answer nothing."""
+
+
+def _sending(chunks: list[bytes], kind: bytes) -> Any:
+    headers = [(b"content-type", kind), (b"content-length", str(sum(map(len, chunks))).encode())]
+    last = len(chunks) - 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if "session" in scope:
+            scope["session"].get("user")
+        if kind == b"application/json" and "gem_consent" in scope:
+            get_consent(scope).allows("analytics")
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        for at, chunk in enumerate(chunks):
+            await send({"type": "http.response.body", "body": chunk, "more_body": at < last})
+
+    return app
+
+
+def _calls(app: Any, scopes: list[dict[str, Any]]) -> Task:
+    """Call an application as a server does, with each scope in turn."""
+    position, is_asked = 0, False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal is_asked
+        if is_asked:
+            await asyncio.Event().wait()
+        is_asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def task(requests: int) -> None:
+        nonlocal position, is_asked
+        for _ in range(requests):
+            scope = scopes[position % len(scopes)]
+            position += 1
+            is_asked = False
+            await app({**scope, "headers": list(scope["headers"]), "state": {}}, receive, send)
+
+    return task
+
+
+def _django(content: bytes) -> tuple[Any, Any]:
+    """Make Django answer with a page, without and with django-cookie-consent's middleware."""
+    import django
+    from django.conf import settings
+    from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpResponse
+    from django.test.utils import override_settings
+    from django.urls import path
+
+    if not settings.configured:
+        settings.configure(
+            ALLOWED_HOSTS=["*"],
+            ROOT_URLCONF=__name__,
+            SECRET_KEY=_SECRET,
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+            INSTALLED_APPS=["django.contrib.contenttypes", "cookie_consent"],
+            MIDDLEWARE=[],
+        )
+        django.setup()
+
+    def view(request: Any) -> Any:
+        return HttpResponse(content)
+
+    globals()["urlpatterns"] = [path("produits/chaise", view)]
+    bare = ASGIHandler()
+    with override_settings(MIDDLEWARE=["cookie_consent.middleware.CleanCookiesMiddleware"]):
+        return bare, ASGIHandler()
+
+
+_PROGRAM = """
+from pathlib import Path
+from bench.middleware import page, _sending, _SECRET
+from asgi import make_policy
+from gem_consent import ConsentMiddleware
+app = _sending([page(51_200)], b"text/html; charset=utf-8")
+async def bare(scope, receive, send):
+    await app(scope, receive, send)
+consent = ConsentMiddleware(bare, policy=make_policy(), secret_key=_SECRET, ledger="sqlite:///{ledger}")
+"""
+
+
+def _server_cpu(run: Run, server: str) -> Figure:
+    """Compare the CPU time of two server processes for a request, under the same load in turn."""
+    name = f"server CPU a request, {server}: times the bare application's"
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        return Figure(name, "not measured: no `wrk`", "≤ 1.30")
+    (run.folder / "served.py").write_text(_PROGRAM.format(ledger=run.folder / "served.db"))
+    rounds, seconds = run.pick(1, 5), run.pick(1, 2)
+    ratios = [
+        _cpu(run.folder, server, "consent", wrk, seconds) / _cpu(run.folder, server, "bare", wrk, seconds)
+        for _ in range(rounds)
+    ]
+    return at_most(name, 1.30, Ratio(median(ratios), min(ratios), max(ratios), rounds))
+
+
+def _cpu(folder: Path, server: str, app: str, wrk: str, seconds: int) -> float:
+    port = _free_port()
+    target = f"served:{app}"
+    commands = {
+        "uvicorn": [
+            *("-m", "uvicorn", target, "--port", str(port), "--lifespan", "off"),
+            *("--no-access-log", "--log-level", "error"),
+        ],
+        "granian": ["-m", "granian", "--interface", "asginl", target, "--port", str(port), "--no-log"],
+    }
+    variables = environment()
+    variables["PYTHONPATH"] += f":{folder}"
+    process = subprocess.Popen([sys.executable, *commands[server]], cwd=folder, env=variables)
+    try:
+        _wait_for(port, process)
+        url = f"http://127.0.0.1:{port}/"
+        load = [wrk, "-t1", "-c8", f"-d{seconds}s", "-H", f"Accept: {_BROWSER['accept']}", url]
+        subprocess.run([wrk, "-t1", "-c8", "-d1s", url], stdout=subprocess.DEVNULL, check=True)
+        before = _ticks(process.pid)
+        told = subprocess.run(load, capture_output=True, text=True, check=True).stdout
+        used = _ticks(process.pid) - before
+    finally:
+        process.terminate()
+        process.wait(20)
+    (line,) = [line for line in told.splitlines() if "requests in" in line]
+    return used / int(line.split()[0])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        with suppress(subprocess.TimeoutExpired):
+            raise RuntimeError(f"the server ended with {process.wait(0.1)}")
+    raise TimeoutError(f"no server on port {port}")
+
+
+def _ticks(pid: int) -> int:
+    """Give the CPU time that a process and those below it have used, in the kernel's ticks."""
+    stats = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = place.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # proc(5): after the name come state, ppid, …, utime (12th from here), stime
+        stats[int(place.parent.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+    family = {pid}
+    while grown := {child for child, (parent, _) in stats.items() if parent in family} - family:
+        family |= grown
+    return sum(stats[one][1] for one in family if one in stats)
