@@ -18,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gem_consent import document
-from gem_consent.document import PRESCAN_BYTES, SEARCH_BYTES, DocumentStream, Insertions, Outcome
+from gem_consent.document import (
+    PRESCAN_BYTES,
+    SEARCH_BYTES,
+    DocumentStream,
+    Insertions,
+    Outcome,
+    whole_head,
+)
 
 Output: TypeAlias = tuple[bytes, Outcome, int, list[str | None]]
 
@@ -670,3 +677,98 @@ def test_tree_gains_two_elements_only(start: str, pieces: list[str], has_charset
     assert nodes(removed(body, "gem-b"))[:3] == ("section", {"id": "gem-b"}, "")
     assert nodes(removed(head, "gem-h"))[:3] == ("style", {"id": "gem-h"}, "")
     assert nodes(tree) == nodes(parsed(source))
+
+
+# What the pattern for whole heads might read in another way than the standard does.
+NEARLY_PLAIN = [
+    '<meta ="a>b">',
+    '<meta a="x"="y>z">',
+    '<meta a = "x>y">',
+    '<meta a= "x>y">',
+    '<meta a=b"c>d">',
+    '<meta a=b`c="d>e">',
+    "<meta a='x>y'>",
+    '<meta a=b=c content="x>y">',
+    '<meta a/b="x>y"/>',
+    '<meta a="x"b="y>z">',
+    "<META CHARSET=UTF-8>",
+    "<metadata>",
+    "<link rel=icon href=data:,>",
+    '<base href="/a?b=c&d">',
+    "<title></head><body></title>",
+    "<TITLE>a</TITLE>",
+    '<title lang="</title>">a</title>',
+    "<title>a<b</title>",
+    "<style>a>b{}</style>",
+    "<style><!-- </style>",
+    '<script>if (a < b) "<body>"</script>',
+    "<script>'</SCRIPT >'</script>",
+    "<script><!-- <script> </script> --></script>",
+    '<script type="application/json">{"a": "<!doctype>"}</script>',
+    '<iframe srcdoc="<head><body>"></iframe>',
+    "<noscript><link></noscript>",
+    "<noscript><p>a</noscript>",
+    "<template><body></template>",
+    '<template shadowrootmode="open"><p>a</p></template>',
+    "<!-- </head><body> -->",
+    "<!--><body>-->",
+    "<!---><body>-->",
+    "<!-- a --!><body>",
+    "<!-- - -- -->",
+    "<![CDATA[<body>]]>",
+    "</head>",
+    "</head><link>",
+    "</head x='>'>",
+    "<head>",
+    "<frameset>",
+    "<svg><title><body></title></svg>",
+    "<math></math>",
+    "<plaintext>",
+    "<textarea><body></textarea>",
+    " ",
+    "\n",
+    "x",
+    "&#32;",
+]
+NEARLY_PLAIN_STARTS = [
+    "<!DOCTYPE html><html><head>",
+    '<!doctype html public "a>b"><html lang="fr"><head>',
+    "<html lang=fr><head profile=x>",
+    "<html a='>'><head>",
+    '<html ="a>"><head>',
+    "\ufeff<!doctype html>\n<!-- a -->\n<html lang='fr'>\n<head>\n",
+    "<head/>",
+    "<head\f>",
+    "<heading><head>",
+    '<?xml version="1.0"?><!DOCTYPE html><html xmlns="http://www.w3.org/1999/xhtml"><head>',
+]
+
+
+@pytest.mark.parametrize("piece", NEARLY_PLAIN)
+@pytest.mark.parametrize("start", NEARLY_PLAIN_STARTS)
+def test_short_way_reads_as_the_scanner(start: str, piece: str) -> None:
+    """A head that is placed at once is placed where the scanner places it, byte by byte."""
+    source = f'{start}<meta name="a">{piece}<title>A</title></head><body class="x">B'.encode()
+    assert changed([source]) == changed(bytewise(source))
+
+
+@given(st.sampled_from(NEARLY_PLAIN_STARTS), st.lists(st.sampled_from(NEARLY_PLAIN), max_size=6))
+def test_short_way_reads_any_head_as_the_scanner(start: str, pieces: list[str]) -> None:
+    """The same for heads of many such pieces."""
+    source = f"{start}{''.join(pieces)}</head><body>B".encode()
+    assert changed([source]) == changed(bytewise(source))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<meta charset="utf-8"><title>A</title><link rel="a" href="/a"><script src="/a"></script></head>',
+        "\n<title>A</title>\n<style>a{}</style>\n<!-- a -->\n",
+    ],
+)
+def test_ordinary_head_is_placed_at_once(head: str) -> None:
+    """The heads that most pages have are found by the pattern alone."""
+    source = f'<!DOCTYPE html>\n<html lang="fr">\n<head>{head}<body class="a">\n'.encode()
+    places = whole_head(source)
+    assert places is not None
+    assert (source[: places.head_at][-6:], places.body_at, places.lang) == (b"<head>", len(source) - 1, "fr")
