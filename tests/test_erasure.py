@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from sqlalchemy import select
 
 from gem_consent.ledger import sqlite
 from gem_consent.ledger.erasure import Erasure, erase
-from gem_consent.ledger.schema import events, metadata
+from gem_consent.ledger.schema import events, metadata, requests
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.ledger.tiles import tile_reader
 from gem_consent.ledger.verification import Report, verify
@@ -27,12 +26,22 @@ VISITOR = "5ubj3ct0f7h3v1s170rwh0w4n75700u7"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "consent.db"
+def book(url: str) -> Iterator[Ledger]:
+    """A ledger with a notice, in each database in turn."""
+    with closing(Ledger.open(url)) as opened:
+        opened.store_notices([make_notice()])
+        yield opened
 
 
 @pytest.fixture
-def book(path: Path) -> Iterator[Ledger]:
+def path(tmp_path: Path) -> Path:
+    """Where a ledger's file lies."""
+    return tmp_path / "file.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[Ledger]:
+    """A ledger in a file, the bytes of which are looked at."""
     with closing(Ledger.open(url_of(path))) as opened:
         opened.store_notices([make_notice()])
         yield opened
@@ -156,75 +165,100 @@ def test_same_visitor_may_choose_again(book: Ledger) -> None:
     verified(book)
 
 
-def test_erased_request_is_forgotten(book: Ledger, path: Path) -> None:
+def test_erased_request_is_forgotten(book: Ledger) -> None:
     """The key of an erased visitor's request goes with the rows."""
     choose(book, VISITOR, key="k" * 16)
     choose(book, "other", key="l" * 16)
     erase(book, VISITOR, NOW)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+    with book.reading() as connection:
+        assert len(connection.scalars(select(requests.c.key)).all()) == 1
     verified(book)
 
 
 @pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables])
-def test_id_is_in_no_table(book: Ledger, path: Path, table: str) -> None:
+def test_id_is_in_no_table(book: Ledger, table: str) -> None:
     """No column of any table holds the id of the visitor who was erased."""
     choose(book, VISITOR, key="k" * 16)
     erase(book, VISITOR, NOW)
-    with closing(sqlite3.connect(path)) as connection:
-        for row in connection.execute(f"SELECT * FROM {table}"):
+    with book.reading() as connection:
+        for row in connection.exec_driver_sql(f"SELECT * FROM {table}"):
             assert not any(VISITOR in str(value) for value in row)
 
 
-def test_id_is_nowhere_in_the_file(book: Ledger, path: Path) -> None:
+def test_id_is_nowhere_in_the_file(file: Ledger, path: Path) -> None:
     """No byte of the file or of its log tells who was erased."""
-    choose(book, VISITOR, key="k" * 16)
-    choose(book, "other")
-    assert book.traces(VISITOR)
-    erase(book, VISITOR, NOW)
+    choose(file, VISITOR, key="k" * 16)
+    choose(file, "other")
+    assert file.traces(VISITOR)
+    erase(file, VISITOR, NOW)
     assert VISITOR.encode() not in path.read_bytes()
     assert path.with_name(path.name + "-wal").stat().st_size == 0
-    assert book.traces(VISITOR) == 0
+    assert file.traces(VISITOR) == 0
 
 
-def test_rewriting_leaves_no_trace(book: Ledger, path: Path) -> None:
+def test_rewriting_leaves_no_trace(file: Ledger, path: Path) -> None:
     """Where pages were split and merged so that copies lie in free space, a rewritten file has none."""
     gone = [f"{number:032x}"[::-1] for number in range(1, 400)]
     for at in range(0, len(gone), 10):
-        book.append([Append(make_event(subject=subject, state="refused")) for subject in gone[at : at + 10]])
-        book.append([Append(make_event(state="refused")) for _ in range(10)])
+        file.append([Append(make_event(subject=subject, state="refused")) for subject in gone[at : at + 10]])
+        file.append([Append(make_event(state="refused")) for _ in range(10)])
     for subject in gone:
-        erase(book, subject, NOW)
-    book.rewrite()
+        erase(file, subject, NOW)
+    file.rewrite()
     written = path.read_bytes()
     assert [subject for subject in gone if subject.encode() in written] == []
     assert path.with_name(path.name + "-wal").stat().st_size == 0
-    assert verified(book).erased == len(gone)
+    assert verified(file).erased == len(gone)
 
 
-def test_traces_are_found_across_chunks(book: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traces_are_found_across_chunks(file: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number is found wherever it lies, and each place is counted once."""
-    choose(book, VISITOR)
-    book.scrub()
+    choose(file, VISITOR)
+    file.scrub()
     expected = path.read_bytes().count(VISITOR.encode())
     for size in (33, 64, 1000):
         monkeypatch.setattr(sqlite, "CHUNK_BYTES", size)
-        assert book.traces(VISITOR) == expected > 0
+        assert file.traces(VISITOR) == expected > 0
 
 
-def test_reader_keeps_the_log(book: Ledger, path: Path) -> None:
+def test_reader_keeps_the_log(file: Ledger, path: Path) -> None:
     """While somebody reads an older state, the log cannot be emptied; afterwards it can."""
-    choose(book, VISITOR)
+    choose(file, VISITOR)
     with closing(Ledger.open(url_of(path))) as other, other.reading() as connection:
         connection.execute(select(events.c.id)).all()
-        erase(book, VISITOR, NOW)
-        assert not book.scrub()
-    assert book.scrub()
+        erase(file, VISITOR, NOW)
+        assert not file.scrub()
+    assert file.scrub()
 
 
-def test_two_processes_take_turns(book: Ledger, path: Path) -> None:
-    """A site that writes and a command that erases share the write lock, and both are kept."""
+def test_log_is_emptied_with_next_checkpoint(file: Ledger, path: Path) -> None:
+    """What a reader kept in the log goes once the site signs and nobody reads any more."""
+    choose(file, VISITOR)
     with closing(Ledger.open(url_of(path))) as other:
+        with other.reading() as connection:
+            connection.execute(select(events.c.id)).all()
+            erase(file, VISITOR, NOW)
+        assert file.traces(VISITOR)
+        file.sign(SIGNING_SECRET, at_once=True)
+        assert file.traces(VISITOR) == 0
+
+
+def test_operator_rewrites_any_database(book: Ledger, url: str) -> None:
+    """The database is written anew beside a site that has it open, and holds."""
+    for subject in (VISITOR, "other"):
+        choose(book, subject)
+    erase(book, VISITOR, NOW)
+    with closing(Ledger.open(url, must_exist=True)) as operator:
+        operator.rewrite()
+        assert operator.scrub()
+    choose(book, "third")
+    report = verified(book)
+    assert (report.choices, report.erased) == (2, 2)
+
+
+def test_two_processes_take_turns(book: Ledger, url: str) -> None:
+    """A site that writes and a command that erases share the write lock, and both are kept."""
+    with closing(Ledger.open(url)) as other:
         for number in range(20):
             choose(book, VISITOR if number % 2 else "other")
             erase(other, VISITOR, NOW)

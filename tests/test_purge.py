@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import make_event, make_notice, url_of
+from ledgers import make_event, make_notice
+from sqlalchemy import select
 
 from gem_consent.ledger import purge as purging
 from gem_consent.ledger.erasure import erase
 from gem_consent.ledger.purge import Overdue, Purged, overdue, purge
+from gem_consent.ledger.schema import events, requests
 from gem_consent.ledger.store import Append, Ledger
 from gem_consent.ledger.verification import Report, verify
 from gem_consent.proof.event import event_id, utc_text
@@ -26,13 +26,9 @@ LIFETIME = timedelta(days=393)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "consent.db"
-
-
-@pytest.fixture
-def book(path: Path) -> Iterator[Ledger]:
-    with closing(Ledger.open(url_of(path))) as opened:
+def book(url: str) -> Iterator[Ledger]:
+    """A ledger with a notice, in each database in turn."""
+    with closing(Ledger.open(url)) as opened:
         opened.store_notices([make_notice()])
         yield opened
 
@@ -162,7 +158,7 @@ def test_overdue_rows_are_counted(book: Ledger) -> None:
 # Purging
 
 
-def test_overdue_rows_are_emptied_and_marked(book: Ledger, path: Path) -> None:
+def test_overdue_rows_are_emptied_and_marked(book: Ledger) -> None:
     """What is overdue is emptied, the rest stays, and marks quote the rules."""
     for at in ("2018-01-01", "2018-01-02", "2026-01-01", "2018-01-04"):
         choose(book, at, "refused")
@@ -170,17 +166,17 @@ def test_overdue_rows_are_emptied_and_marked(book: Ledger, path: Path) -> None:
     assert purge(book, RULE, day("2026-02-01")) == Purged(rows=4, marks=2)
     report = verified(book)
     assert (report.choices, report.purged, report.erased, report.marks) == (1, 4, 0, 2)
-    assert [Mark.decode(text) for text in marks(path)] == [
+    assert [Mark.decode(text) for text in marks(book)] == [
         Mark("refusals: 13 months", ((0, 1), (3, 3)), since={"analytics": 0}),
         Mark("consents and withdrawals: 5 years after end of consent", ((4, 4),)),
     ]
 
 
-def marks(path: Path) -> list[str]:
+def marks(book: Ledger) -> list[str]:
     """Give the texts of all marks, in order."""
-    with closing(sqlite3.connect(path)) as connection:
-        found = connection.execute("SELECT mark FROM events WHERE mark IS NOT NULL ORDER BY position")
-        return [text for (text,) in found]
+    wanted = select(events.c.mark).where(events.c.mark.is_not(None)).order_by(events.c.position)
+    with book.reading() as connection:
+        return [str(text) for text in connection.scalars(wanted)]
 
 
 def test_second_purge_finds_nothing(book: Ledger) -> None:
@@ -240,13 +236,13 @@ def test_rows_erased_meanwhile_are_left(book: Ledger) -> None:
     assert (report.erased, report.purged) == (1, 1)
 
 
-def test_old_requests_are_forgotten(book: Ledger, path: Path) -> None:
+def test_old_requests_are_forgotten(book: Ledger) -> None:
     """Keys of requests older than ten minutes go with a purge."""
     event = make_event(state="refused", purposes={"analytics": False})
     book.append([Append(event, key="k" * 16)])
     purge(book, RULE, datetime.now(UTC) + timedelta(minutes=11))
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+    with book.reading() as connection:
+        assert connection.scalars(select(requests.c.key)).all() == []
 
 
 def test_scattered_million_is_found_in_little_memory(book: Ledger) -> None:

@@ -96,6 +96,7 @@ class Ledger:
         self._clock = clock
         self._tree = Frontier()
         self._known_purposes: set[str] = set()
+        self._is_scrubbed = True
 
     @classmethod
     def open(
@@ -197,11 +198,14 @@ class Ledger:
     def scrub(self) -> bool:
         """Take what was emptied out of the database's log too; say whether nobody who reads kept it there.
 
+        Where somebody did, it is tried again with each checkpoint.
+
         Raises:
             LedgerUnavailable, LedgerError: as ``append``; it may be tried again.
         """
         with self._database.translated():
-            return self._database.scrub(self._connection)
+            self._is_scrubbed = self._database.scrub(self._connection)
+        return self._is_scrubbed
 
     def traces(self, text: str) -> int | None:
         """Count where a text still lies in the database's files; ``None`` where they cannot be read."""
@@ -304,7 +308,7 @@ class Ledger:
             ProofError: the tree is not the one that was signed before, so that signing it would be a lie.
         """
         with self.writing():
-            return sign_next(
+            is_signed = sign_next(
                 self._connection,
                 origin_of(self.uuid),
                 secret,
@@ -312,6 +316,9 @@ class Ledger:
                 self._tree,
                 at_once=at_once,
             )
+        if not self._is_scrubbed:
+            self.scrub()
+        return is_signed
 
     def _chained(self, fresh: Sequence[Event]) -> list[Event]:
         latest: dict[str, str] = {}
