@@ -23,7 +23,13 @@ def shape(connection: Connection) -> dict[str, Any]:
             [{**column, "type": repr(column["type"])} for column in inspector.get_columns(table)],
             inspector.get_pk_constraint(table),
             sorted(inspector.get_unique_constraints(table), key=str),
-            sorted(inspector.get_indexes(table), key=str),
+            sorted(
+                (
+                    {**index, "dialect_options": {k: str(v) for k, v in index["dialect_options"].items()}}
+                    for index in inspector.get_indexes(table)
+                ),
+                key=str,
+            ),
         )
         for table in inspector.get_table_names()
     }
