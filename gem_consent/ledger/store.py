@@ -30,7 +30,7 @@ from gem_consent.ledger.notices import (
 )
 from gem_consent.ledger.opening import disagreement, prepare
 from gem_consent.ledger.requests import KEY_LIFETIME, key_digest, remember, remembered
-from gem_consent.ledger.rows import event_from, fitted, row_from, slices
+from gem_consent.ledger.rows import event_from, fitted, insert_rows, row_from, slices
 from gem_consent.ledger.schema import events, ledger, purposes
 from gem_consent.ledger.tiles import add_to_tiles
 from gem_consent.proof.event import SALT_BYTES, Event, commitment, utc_text, with_previous
@@ -174,7 +174,8 @@ class Ledger:
         if not appends:
             return []
         with self.writing() as append:
-            return append(appends)
+            stored: list[Event] = append(appends)
+        return stored
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Sequence[Append]], list[Event]]]:
@@ -268,7 +269,7 @@ class Ledger:
         start = self._tree.size
         chained = self._chained(fresh)
         rows = [_row(position, event) for position, event in enumerate(chained, start)]
-        self._connection.execute(insert(events), rows)
+        insert_rows(self._connection, rows)
         self._register(start, chained)
         self._grow([row["leaf"] for row in rows])
         return {event.id: event for event in chained}
