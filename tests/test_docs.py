@@ -394,11 +394,13 @@ def test_backups_can_be_read(folder: Path) -> None:
         walk(site.address, "googletagmanager.com")
         shown = [line for block, line in SHELL if block.page.name == "operations.md"]
         lines = [line for line in shown if "consent.db" in line and "/var/lib/" not in line]
+        # these ask for an id of the reader's own ledger, and say what they wrote
+        lines = [line for line in lines if not re.match("gem-consent (receipt|evidence) ", line)]
         for line in lines:
             if line.startswith("sqlite3") and shutil.which("sqlite3") is None:
                 continue
             answer = run("sh", "-c", line, folder=folder)
-            assert (answer.returncode, answer.stderr) == (0, "")
+            assert (answer.returncode, answer.stderr) == (0, ""), line
     copies = [path for path in folder.glob("consent-*.db") if path.stat().st_size]
     assert copies
     for copy in copies:
