@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, Text, cast, func, select
+from sqlalchemy.sql import ColumnElement
 
-from gem_consent.ledger.export.answers import AFTER, BEFORE, Answers, batches, rows
+from gem_consent.ledger.export.answers import AFTER, BATCH_ROWS, BEFORE, Answers, batches, rows
 from gem_consent.ledger.export.selection import Selection
 from gem_consent.ledger.schema import events
 
@@ -35,7 +36,7 @@ def csv_chunks(connection: Connection, selection: Selection, answers: Answers) -
     if connection.dialect.name == "sqlite":
         frame = b'"",' * (len(answers.columns) - 1) + b'""\r\n'
         asked = lru_cache(1024)(lambda stored: "".join(f'"{word or ""}",' for word in answers.cells(stored)))
-        for batch in batches(connection, _half_lines(selection)):
+        for batch in _fetched(connection, _half_lines(selection)):
             yield len(batch), _from_json(batch, answers, asked, frame)
     else:
         for batch in batches(connection, rows(selection)):
@@ -55,12 +56,22 @@ def neutral(text: str) -> str:
     return _FORMULA.sub("'", text)
 
 
+def _fetched(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
+    """Run a query and give the driver's own rows by the thousand: SQLAlchemy's cost a tenth of the export."""
+    with connection.execute(query) as result:
+        cursor: Any = result.cursor
+        while batch := cursor.fetchmany(BATCH_ROWS):
+            yield batch
+
+
 def _half_lines(selection: Selection) -> Select[Any]:
-    """Let SQLite join what is before and after the purposes, as JSON: 0.6 of its shell's speed, not 0.4."""
-    halves = [
-        func.json_array(*(func.coalesce(cast(events.c[name], Text), "") for name in names))
-        for names in (BEFORE, AFTER)
-    ]
+    """Let SQLite join what is before and after the purposes, as JSON: 0.6 of its shell's speed, not 0.4.
+
+    Only the position needs a cast, which costs as much as the rest of a cell.
+    """
+    texts: dict[str, ColumnElement[Any]] = {"position": cast(events.c.position, Text)}
+    texts |= {name: func.coalesce(events.c[name], "") for name in (*BEFORE[1:], *AFTER)}
+    halves = [func.json_array(*(texts[name] for name in names)) for names in (BEFORE, AFTER)]
     query = select(halves[0], events.c.purposes, halves[1])
     return query.where(*selection.where()).order_by(events.c.position)
 
