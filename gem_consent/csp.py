@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
 from gem_consent.headers import Headers, values
 
-__all__ = ["Needs", "amend", "hash_source", "lacks_hosts"]
+__all__ = ["Needs", "amend", "hash_source", "lacks_hosts", "requires_trusted_types"]
 
 _ENFORCED = b"content-security-policy"
 _HEADERS = frozenset({_ENFORCED, b"content-security-policy-report-only"})
@@ -102,7 +102,9 @@ def amend(headers: Headers, needs: Needs) -> tuple[Headers, str | None]:
 
 
 def lacks_hosts(headers: Headers, hosts: Mapping[str, tuple[str, ...]]) -> bool:
-    """Say whether an enforced policy does not yet allow one of these hosts, so that a grant needs a reload.
+    """Say whether a policy does not yet allow one of these hosts, so that a grant needs a reload.
+
+    One that only reports counts too, since it would report what was granted.
 
     Args:
         headers: the response's.
@@ -110,13 +112,28 @@ def lacks_hosts(headers: Headers, hosts: Mapping[str, tuple[str, ...]]) -> bool:
     """
     return any(
         _lacking_sources(policy, directive, sources)
-        for policy in _enforced(headers)
+        for policy in _policies(headers, _HEADERS)
         for directive, sources in hosts.items()
     )
 
 
+def requires_trusted_types(headers: Headers) -> bool:
+    """Say whether an enforced policy keeps plain strings out of scripts (Trusted Types, §4.1).
+
+    Args:
+        headers: the response's.
+    """
+    return any(
+        _has_keyword(policy.get("require-trusted-types-for", []), "'script'") for policy in _enforced(headers)
+    )
+
+
 def _enforced(headers: Headers) -> list[_Policy]:
-    return [_parsed(text) for line in values(headers, _ENFORCED) for text in line.split(",")]
+    return _policies(headers, {_ENFORCED})
+
+
+def _policies(headers: Headers, names: Collection[bytes]) -> list[_Policy]:
+    return [_parsed(text) for name in names for line in values(headers, name) for text in line.split(",")]
 
 
 def _parsed(text: str) -> _Policy:

@@ -49,12 +49,14 @@ class Exchange:
         is_read: the site's own code has read the consent.
         placed: the parts that a template has rendered.
         nonce: that of the page's Content-Security-Policy, once its headers are known.
+        is_quiet: the page's policy forbids what starts a service, so that none is.
         sent: the response's headers, once they have left.
     """
 
     is_read = False
     placed: frozenset[str] = frozenset()
     nonce: str | None = None
+    is_quiet = False
     _choice: Choice | None = None
     _standing: Standing | None = None
     _document: _RewrittenDocument | None = None
@@ -154,7 +156,7 @@ class Exchange:
         root = self.site.root(scope)
         query = b"" if view.is_shared else scope.get("query_string", b"")
         return_to = _return_to(scope.get("raw_path"), scope["path"], query, root)
-        return Slots(root + self.site.path, return_to, nonce, needs_reload)
+        return Slots(root + self.site.path, return_to, nonce, needs_reload, self.is_quiet)
 
     def request_scope(self) -> Scope:
         """Give the scope for the application: this exchange in its state, and for documents what they allow.
@@ -297,7 +299,9 @@ class Exchange:
 
     def changed_headers(self, headers: Headers, view: View) -> Headers:
         """Give the headers of a document that shows this view."""
-        needs = self.site.renderer.needs(view, placed=self.placed)
+        self.is_quiet = csp.requires_trusted_types(headers)
+        is_bare = self.is_quiet and "head" not in self.placed
+        needs = self.site.renderer.needs(View(is_shared=False) if is_bare else view, placed=self.placed)
         headers, self.nonce = csp.amend(headers, needs)
         headers = caching.changed_document(headers, self.site.renderer.suffix(view))
         if self.is_read or not view.is_shared:
@@ -308,6 +312,19 @@ class Exchange:
             ]
         self.sent = headers
         return self._gated(headers, is_shared=view.is_shared)
+
+    def note_quiet(self, view: View, reason: str) -> None:
+        """Count a page on which something granted is not started, and log the first."""
+        tally = self.site.tally
+        if not (view.is_shared or view.granted):
+            return
+        if not tally.quiet[reason]:
+            _logger.warning(
+                "nothing that needs consent is started on %r, nor on other pages like it: %s forbids it",
+                self.scope["path"],
+                reason,
+            )
+        tally.quiet[reason] += 1
 
     def leftover_deletions(self) -> Sequence[tuple[bytes, bytes]]:
         """Delete what the request still carries of services whose purpose the visitor denied."""
@@ -468,6 +485,8 @@ class _RewrittenDocument:
         needs_reload = not view.is_shared and csp.lacks_hosts(headers, renderer.hosts)
         self._headers = exchange.changed_headers(headers, view)
         exchange.site.tally.documents["shared" if view.is_shared else "changed"] += 1
+        if exchange.is_quiet:
+            exchange.note_quiet(view, "Trusted Types")
         slots = exchange.slots(view, nonce=exchange.nonce, needs_reload=needs_reload)
         language = exchange.language(page_language, view)
         return renderer.parts(view, language, slots, exchange.placed)

@@ -193,8 +193,8 @@ class Renderer:
         return head, notice if "settings" in placed else notice + self.settings(view, language, slots)
 
     def head(self, view: View, slots: Slots) -> bytes:
-        """Give the style, the script and the granted tags, for inside the head."""
-        return self._part("head", view, "").fill(slots)
+        """Give the style, the script and the granted tags, for inside the head; on a quiet page no tags."""
+        return self._part("quiet_head" if slots.is_quiet else "head", view, "").fill(slots)
 
     def notice(self, view: View, language: str, slots: Slots) -> bytes:
         """Give the notice; empty for a visitor who has chosen."""
@@ -339,9 +339,17 @@ class Renderer:
         return (
             f"<style@gem:nonce@>{style}</style>"
             f'<script@gem:nonce@ data-path="@gem:prefix@" data-press="{asset("press.js")[0]}"'
-            f' data-fingerprint="{self.policy.fingerprint[:8]}" data-shown="{shown}"{self._signals}@gem:csp@>'
+            f' data-fingerprint="{self.policy.fingerprint[:8]}" data-shown="{shown}"{self._signals}'
+            f"@gem:csp@@gem:quiet@>"
             f"{notice_script()}</script>" + (f"<script@gem:nonce@>{tags}</script>" if tags else "")
         )
+
+    def _draw_quiet_head(self, view: View, language: str) -> str:
+        head = self._draw_head(view, language)
+        if tags := tags_script(self.policy, view.granted):
+            head = head.removesuffix(f"<script@gem:nonce@>{tags}</script>")
+        # a document for everyone has to bring the control's style, which its script may not fetch
+        return head + (f"<style@gem:nonce@>{settings_style()}</style>" if view.is_shared else "")
 
     def _draw_notice(self, view: View, language: str) -> str:
         if view.is_decided or not self.policy.asks:

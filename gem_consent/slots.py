@@ -45,12 +45,15 @@ class Slots(NamedTuple):
         return_to: the local path to come back to after a choice.
         nonce: the page's Content-Security-Policy nonce, if it has one.
         needs_reload: the page's policy forbids what a grant would start, so that a grant reloads it.
+        is_quiet: the page's policy forbids what starts a service: nothing is started, and the script fetches
+            nothing, so that forms and links are plain.
     """
 
     prefix: str
     return_to: str = ""
     nonce: str | None = None
     needs_reload: bool = False
+    is_quiet: bool = False
 
 
 class Slotted:
@@ -91,6 +94,7 @@ _FILLS: Mapping[str, Callable[[Slots], bytes]] = {
     "return_query": lambda slots: _quoted(slots.return_to),
     "nonce": lambda slots: ascii_bytes(f' nonce="{html.escape(slots.nonce)}"') if slots.nonce else b"",
     "csp": lambda slots: b" data-csp" if slots.needs_reload else b"",
+    "quiet": lambda slots: b" data-quiet" if slots.is_quiet else b"",
 }
 
 

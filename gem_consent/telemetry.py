@@ -31,6 +31,7 @@ class Tally:
             everyone), or why they were left alone.
         decisions: decisions, by what they did: ``given``, ``refused``, ``withdrawn``, ``renewed``,
             ``repeated``, or the status with which they were turned away.
+        quiet: pages on which nothing is started, by what forbids it: ``Trusted Types``.
         cookies: the application's cookies that were ``withheld``, ``undeclared`` or ``refused``.
 
     Args:
@@ -45,6 +46,7 @@ class Tally:
         self.documents: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self.cookies: Counter[str] = Counter()
+        self.quiet: Counter[str] = Counter()
         self.pending, self.dropped, self.invalid = pending, dropped, invalid
         self.report_at = 0
         self._told: Counter[str] = Counter()
@@ -67,7 +69,12 @@ class Tally:
             _logger.info("since the last line like this one: %s; %d events wait", told, self.pending())
 
     def _figures(self) -> Counter[str]:
-        kinds = (("documents", self.documents), ("decisions", self.decisions), ("cookies", self.cookies))
+        kinds = (
+            ("documents", self.documents),
+            ("decisions", self.decisions),
+            ("cookies", self.cookies),
+            ("quiet pages", self.quiet),
+        )
         figures = Counter({f"{kind} {name}": n for kind, names in kinds for name, n in names.copy().items()})
         figures["consent cookies invalid"] = self.invalid()
         return figures
@@ -99,6 +106,7 @@ def _made() -> Callable[[float], None]:
         ("documents", "{document}", "documents", "HTML responses, by what became of them"),
         ("decisions", "{decision}", "decisions", "Decisions, by what they did or why they were turned away"),
         ("cookies", "{cookie}", "cookies", "Cookies of the application's that were looked at"),
+        ("quiet", "{document}", "quiet", "Pages on which nothing is started, by what forbids it"),
     ):
         meter.create_observable_counter(f"gem_consent.{name}", [_by_outcome(of)], unit, text)
     meter.create_observable_counter(

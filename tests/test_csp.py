@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_consent.csp import Needs, amend, hash_source, lacks_hosts
+from gem_consent.csp import Needs, amend, hash_source, lacks_hosts, requires_trusted_types
 from gem_consent.headers import Headers
 
 HASH = hash_source("run()")
@@ -215,6 +215,27 @@ def test_covered_host_is_not_added(source: str) -> None:
 def test_other_host_does_not_cover(source: str) -> None:
     """Another scheme, host, port or path leaves the host to be added."""
     assert lacks_hosts(policy(f"img-src {source}"), {"img-src": (GA,)})
+
+
+def test_report_only_asks_for_a_reload_too() -> None:
+    """A policy that only reports would report what was granted, so that it counts."""
+    assert lacks_hosts([(b"Content-Security-Policy-Report-Only", b"img-src 'self'")], {"img-src": (GA,)})
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_required"),
+    [
+        (policy("Require-Trusted-Types-For 'script'"), True),
+        (policy("script-src 'self', require-trusted-types-for 'SCRIPT'"), True),
+        (policy("script-src 'self'", "require-trusted-types-for 'script'"), True),
+        (policy("trusted-types own", "require-trusted-types-for"), False),
+        ([(b"Content-Security-Policy-Report-Only", b"require-trusted-types-for 'script'")], False),
+        ([], False),
+    ],
+)
+def test_trusted_types_are_seen(headers: Headers, is_required: bool) -> None:
+    """Only an enforced policy that requires them for scripts counts."""
+    assert requires_trusted_types(headers) is is_required
 
 
 def test_wildcard_misses_its_own_apex() -> None:

@@ -75,6 +75,23 @@ def test_documents_are_counted(ledger: Path, options: dict[str, Any], outcome: s
     assert difference(before, "gem_consent.documents", outcome) == 1
 
 
+def test_quiet_pages_are_counted(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Pages under Trusted Types on which something granted is not started are counted, and logged once."""
+    policy = "script-src 'self'; require-trusted-types-for 'script'"
+    visitor = Visitor(wrap(site(headers=[("content-security-policy", policy)]), ledger))
+    assert b"googletagmanager" not in visitor.get().body
+    assert visitor.app.site.tally.quiet == {}
+    visitor.post("grant_all")
+    caplog.clear()
+    for _ in range(2):
+        page = visitor.get()
+        assert b" data-quiet" in page.body
+        assert b"googletagmanager" not in page.body
+        assert "google" not in (page.header("content-security-policy") or "")
+    assert visitor.app.site.tally.quiet == {"Trusted Types": 2}
+    assert [line for line in caplog.messages if "Trusted Types forbids it" in line] == caplog.messages[:1]
+
+
 def test_other_types_are_not_counted(ledger: Path) -> None:
     """JSON, images and the like are no documents."""
     app = wrap(site(kind="application/json"), ledger)

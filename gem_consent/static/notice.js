@@ -4,7 +4,9 @@
 (() => {
   // a page that is drawn anew by a script (Turbo) may run this a second time
   if (window.gemConsent) return;
-  const { nonce, dataset: { path, fingerprint, shown, csp, press, gpc } } = document.currentScript;
+  const { nonce, dataset: { path: at, fingerprint, shown, csp, press, gpc, quiet } } = document.currentScript;
+  // a <base> of the page may name another host
+  const path = location.origin + at;
   const root = document.documentElement;
   /* hint.js */
   // no notice for crawlers (Cubot is a maker of phones), nor where the site takes Global Privacy Control for a refusal
@@ -12,7 +14,9 @@
   const key = (ids) => (ids ? ids.join("~") : "?");
   // what runs on this page hears it, and stops at once if its purpose is not among these
   const tell = (ids) => dispatchEvent(new CustomEvent("gem-consent", { detail: ids || [] }));
-  let last, drawn, token, parts, tabs, isPlain;
+  let last, drawn, token, parts, tabs;
+  // the page's policy keeps out what is fetched: Trusted Types
+  let isPlain = quiet !== undefined;
   const paint = () => {
     last = granted() || (unasked ? [] : null);
     root.dataset.gemConsent = last ? (last.length ? "granted" : "denied") : "undecided";
@@ -26,7 +30,7 @@
     document.head.append(script);
     return script;
   };
-  const start = (then) => load("/tags", then);
+  const start = (then) => quiet === undefined && load("/tags", then);
   const renew = () => {
     const before = last || [];
     token = 0;
@@ -58,6 +62,7 @@
   new MutationObserver(() => root.dataset.gemConsent || paint()).observe(root, { attributes: true });
 
   const ask = (name, ...given) => {
+    if (quiet !== undefined) return Promise.reject(Error("gem_consent: under Trusted Types there are plain forms alone"));
     parts ||= new Promise((resolve, reject) => {
       load("/assets/" + press, reject).gem = (make) => resolve(make({ path, nonce, granted, renew, start, send, plain }));
     });
@@ -97,14 +102,18 @@
   // Captured, so that it comes before the listeners of frameworks that send forms themselves.
   addEventListener("submit", (event) => {
     const { target, submitter } = event;
-    if (isPlain || !submitter || !target.matches("form[data-gem]")) return;
+    if (!target.matches("form[data-gem]")) return;
+    target.action = path;
+    if (isPlain || !submitter) return;
     event.preventDefault();
     event.stopPropagation();
     send(target, submitter);
   }, true);
   addEventListener("click", (event) => {
     const from = event.target.closest?.(":not(form)[data-gem]");
-    if (!from || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (!from) return;
+    if (from.search !== undefined) from.href = path + from.search;
+    if (isPlain || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     ask(from.dataset.gem, from).catch(() => location.assign(from.href));
   });
@@ -117,7 +126,7 @@
   const started = shown.split("~");
   if (last && last.some((id) => !started.includes(id))) start();
   // a document for everyone leaves the control's style to be fetched by those who see it
-  if (last && shown === "?") ask("dress");
+  if (last && shown === "?" && !isPlain) ask("dress");
 
   window.gemConsent = {
     get granted() {

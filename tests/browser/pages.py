@@ -27,6 +27,7 @@ from gem_consent import (
     Service,
     YouTube,
 )
+from gem_consent.csp import hash_source
 from gem_consent.scripts import asset
 
 __all__ = ["LOCAL_POLICY", "MEDIA", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
@@ -35,10 +36,33 @@ PRESS = f"GET /privacy-choices/assets/{asset('press.js')[0]}"
 """The request for the script that a press needs."""
 
 _NONCE = "dGhlIG5vbmNlIG9mIGEgcGFnZQ"
+_OWN_SCRIPT = "window.own = 1"
+_HASH = hash_source(_OWN_SCRIPT)
+_TRUSTED = f"default-src 'self'; script-src 'self' 'nonce-{_NONCE}'; require-trusted-types-for 'script'"
+_ENFORCED, _REPORTED = "content-security-policy", "content-security-policy-report-only"
 _CSP = {
-    "/nonce": f"default-src 'self'; script-src 'self' 'nonce-{_NONCE}'",
-    "/strict": "default-src 'self'; script-src 'self'",
+    "/nonce": [(_ENFORCED, f"default-src 'self'; script-src 'self' 'nonce-{_NONCE}'")],
+    "/strict": [(_ENFORCED, "default-src 'self'; script-src 'self'")],
+    "/hash": [(_ENFORCED, f"default-src 'self'; script-src '{_HASH}'")],
+    "/dynamic": [(_ENFORCED, f"default-src 'self'; script-src 'nonce-{_NONCE}' 'strict-dynamic'")],
+    "/dynamic/hash": [(_ENFORCED, f"default-src 'self'; script-src '{_HASH}' 'strict-dynamic'")],
+    "/inline": [
+        (_ENFORCED, "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'")
+    ],
+    "/none": [(_ENFORCED, "default-src 'none'; script-src 'none'; img-src 'self'; form-action 'none'")],
+    "/default": [(_ENFORCED, "default-src 'self'")],
+    "/headers": [
+        (_ENFORCED, f"script-src 'self' 'nonce-{_NONCE}'"),
+        (_ENFORCED, "default-src 'self' 'unsafe-inline'"),
+    ],
+    "/comma": [(_ENFORCED, f"script-src 'nonce-{_NONCE}', default-src 'self'; script-src 'nonce-{_NONCE}'")],
+    "/reported": [(_REPORTED, f"default-src 'self'; script-src 'nonce-{_NONCE}'")],
+    "/trusted": [(_ENFORCED, _TRUSTED)],
+    "/trusted/named": [(_ENFORCED, f"{_TRUSTED}; trusted-types own")],
+    "/trusted/shared": [(_ENFORCED, _TRUSTED), ("cache-control", "public, max-age=60")],
 }
+# Pages whose policy lets an inline script of the site's own run: with its nonce, its hash or as any.
+_WITH_SCRIPT = ("/nonce", "/hash", "/dynamic", "/dynamic/hash", "/inline", "/comma", "/reported", "/trusted")
 _LINKS = ("/", "/two", "/shared", "/shared/two")
 _PATHS = (*_LINKS, "/fr/page", "/kept", "/hostile", "/bottom", "/privacy", "/lang/{language}", *_CSP)
 _HOSTILE = """\
@@ -158,21 +182,26 @@ class Site:
 async def _page(request: Request) -> Response:
     path = request.url.path
     language = request.path_params.get("language", "en")
-    headers = {"content-security-policy": _CSP[path]} if path in _CSP else {}
+    headers = [*_CSP.get(path, ())]
     if path.startswith("/shared"):
-        headers["cache-control"] = "public, max-age=60"
+        headers.append(("cache-control", "public, max-age=60"))
     elif path == "/kept":
-        headers["cache-control"] = "max-age=600, private"
+        headers.append(("cache-control", "max-age=600, private"))
+    nonce = f" nonce={_NONCE}" if any(_NONCE in value for _, value in headers) else ""
+    own = f"<script{nonce}>{_OWN_SCRIPT}</script>" if path in _WITH_SCRIPT else ""
     links = "".join(f'<li><a href="{link}">{link}</a></li>' for link in _LINKS)
     body = (
         f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{path}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="{"/icon" if path in _CSP else "data:,"}">'
-        f"{_HOSTILE if path == '/hostile' else ''}</head><body><main><h1>{path}</h1><ul>{links}</ul>"
+        f"{_HOSTILE if path == '/hostile' else ''}{own}</head><body><main><h1>{path}</h1><ul>{links}</ul>"
         f"{'<p>Words upon words.</p>' * (60 if path == '/bottom' else 3)}"
         '<p><a id="last" href="/privacy">The last link</a></p></main></body></html>'
     )
-    return HTMLResponse(body, headers=headers)
+    response = HTMLResponse(body)
+    for name, value in headers:
+        response.headers.append(name, value)
+    return response
 
 
 # Pages that say themselves what is in them.
