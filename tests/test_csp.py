@@ -293,11 +293,6 @@ def test_own_endpoints_stay_reachable(before: str, after: str) -> None:
     assert amended(before, Needs()) == after
 
 
-def test_report_only_lacks_nothing() -> None:
-    """A policy that only reports stops no host, so no reload is needed."""
-    assert not lacks_hosts([(b"Content-Security-Policy-Report-Only", b"img-src 'none'")], {"img-src": (GA,)})
-
-
 SOURCES = [
     "'self'",
     "'none'",
