@@ -64,7 +64,17 @@ _CSP = {
 # Pages whose policy lets an inline script of the site's own run: with its nonce, its hash or as any.
 _WITH_SCRIPT = ("/nonce", "/hash", "/dynamic", "/dynamic/hash", "/inline", "/comma", "/reported", "/trusted")
 _LINKS = ("/", "/two", "/shared", "/shared/two")
-_PATHS = (*_LINKS, "/fr/page", "/kept", "/hostile", "/bottom", "/privacy", "/lang/{language}", *_CSP)
+_PATHS = (
+    *_LINKS,
+    "/fr/page",
+    "/kept",
+    "/hostile",
+    "/bottom",
+    "/based",
+    "/privacy",
+    "/lang/{language}",
+    *_CSP,
+)
 _HOSTILE = """\
 <style>
 * { box-sizing: content-box; }
@@ -188,10 +198,11 @@ async def _page(request: Request) -> Response:
     elif path == "/kept":
         headers.append(("cache-control", "max-age=600, private"))
     nonce = f" nonce={_NONCE}" if any(_NONCE in value for _, value in headers) else ""
+    base = '<base href="https://other.example/">' if path == "/based" else ""
     own = f"<script{nonce}>{_OWN_SCRIPT}</script>" if path in _WITH_SCRIPT else ""
     links = "".join(f'<li><a href="{link}">{link}</a></li>' for link in _LINKS)
     body = (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{path}</title>'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{path}</title>{base}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="{"/icon" if path in _CSP else "data:,"}">'
         f"{_HOSTILE if path == '/hostile' else ''}{own}</head><body><main><h1>{path}</h1><ul>{links}</ul>"

@@ -72,3 +72,14 @@ def _policy(visitor: Visitor, path: str) -> str:
     response = visitor.page.goto(visitor.site.url(path))
     assert response is not None
     return "; ".join(value for name, value in response.headers.items() if name.startswith("content-security"))
+
+
+def test_base_takes_nothing_elsewhere(site: Site, newcomer: Newcomer) -> None:
+    """Under a base of another host choices go to the page's own, and so do links and scripts."""
+    visitor = newcomer(site)
+    visitor.visit("/based")
+    visitor.open_preferences(visitor.page.locator("#gem-notice [data-gem=open]"))
+    visitor.page.keyboard.press("Escape")
+    visitor.reject()
+    assert [row.state for row in site.rows()] == ["refused"]
+    assert (visitor.outside(), visitor.troubles) == ([], [])
