@@ -62,7 +62,7 @@
   new MutationObserver(() => root.dataset.gemConsent || paint()).observe(root, { attributes: true });
 
   const ask = (name, ...given) => {
-    if (quiet !== undefined) return Promise.reject(Error("gem_consent: under Trusted Types there are plain forms alone"));
+    if (quiet !== undefined) return Promise.reject(Error("gem_consent: Trusted Types"));
     parts ||= new Promise((resolve, reject) => {
       load("/assets/" + press, reject).gem = (make) => resolve(make({ path, nonce, granted, renew, start, send, plain }));
     });
