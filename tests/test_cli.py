@@ -354,7 +354,6 @@ def test_poor_encodings_get_ascii(url: str) -> None:
             ["export", "--format", "xml"],
             ["'xml' is not one of 'csv', 'jsonl'", "see gem-consent export --help"],
         ),
-        (["export", "--format", "parquet"], ["'parquet' is not one of"]),
         (["export", "--format", "csv", "--since", "soon"], ["--since 'soon' is no date", "2026-01-31"]),
         (["stats", "--until", "2026-02-30"], ["--until '2026-02-30' is no date"]),
         (["stats", "--wrong"], ["No such option: --wrong", "see gem-consent stats --help"]),

@@ -199,9 +199,10 @@ def test_id_is_nowhere_in_the_file(file: Ledger, path: Path) -> None:
 def test_rewriting_leaves_no_trace(file: Ledger, path: Path) -> None:
     """Where pages were split and merged so that copies lie in free space, a rewritten file has none."""
     gone = [f"{number:032x}"[::-1] for number in range(1, 400)]
+    refusal = {"state": "refused", "purposes": {"analytics": False}}
     for at in range(0, len(gone), 10):
-        file.append([Append(make_event(subject=subject, state="refused")) for subject in gone[at : at + 10]])
-        file.append([Append(make_event(state="refused")) for _ in range(10)])
+        file.append([Append(make_event(subject=subject, **refusal)) for subject in gone[at : at + 10]])
+        file.append([Append(make_event(**refusal)) for _ in range(10)])
     for subject in gone:
         erase(file, subject, NOW)
     file.rewrite()
