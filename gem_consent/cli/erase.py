@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_consent.cli.options import LedgerUrl
+from gem_consent.cli.options import LedgerUrl, Rewrite
 from gem_consent.errors import ConfigurationError, LedgerError
 
 if TYPE_CHECKING:
@@ -31,14 +31,7 @@ def erase(
         str, typer.Option(metavar="ID", help="The visitor's number, which their preferences page shows.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: where nobody can answer.")] = False,
-    rewrite: Annotated[
-        bool,
-        typer.Option(
-            "--rewrite",
-            help="Then write the database anew, without what its free space may still hold. The site cannot "
-            "record decisions meanwhile.",
-        ),
-    ] = False,
+    rewrite: Rewrite = False,
 ) -> None:
     """Erase every row of one visitor, at their request.
 

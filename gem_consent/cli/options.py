@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["LedgerUrl", "Output", "PublicKeys", "Since", "Until"]
+__all__ = ["LedgerUrl", "Output", "PublicKeys", "Rewrite", "Since", "Until"]
 
 LedgerUrl: TypeAlias = Annotated[
     str,
@@ -41,5 +41,13 @@ PublicKeys: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--public-key", metavar="KEY", help="A public key that was kept elsewhere; may be repeated."
+    ),
+]
+Rewrite: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--rewrite",
+        help="Then write the database anew, without what its free space may still hold. The site cannot "
+        "record decisions meanwhile.",
     ),
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_consent.cli.options import LedgerUrl
+from gem_consent.cli.options import LedgerUrl, Rewrite
 from gem_consent.cli.progress import progress
 from gem_consent.cli.retention import Keep, KeepRefusals, PolicyFile, rule_of
 
@@ -27,14 +27,7 @@ def purge(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")
     ] = False,
-    rewrite: Annotated[
-        bool,
-        typer.Option(
-            "--rewrite",
-            help="Then write the database anew, without what its free space may still hold. The site cannot "
-            "record decisions meanwhile.",
-        ),
-    ] = False,
+    rewrite: Rewrite = False,
 ) -> None:
     """Empty the rows that are older than the rule allows; run it every day.
 
