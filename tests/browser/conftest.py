@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Playwright, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 from server import serving
 
 from browser.google import play_google
@@ -92,8 +92,18 @@ def newcomer(browser: Browser) -> Iterator[Newcomer]:
 
     yield make
     for visitor in visitors:
+        for page in visitor.context.pages:
+            _leave(page)
         visitor.context.close()
     assert [url for visitor in visitors for url in visitor.strangers()] == []
+
+
+def _leave(page: Page) -> None:
+    """Leave a page, whatever it still loads: Chromium may never close a context amid a navigation."""
+    try:
+        page.goto("about:blank")
+    except Error:  # the page's own navigation came in between
+        page.wait_for_url("about:blank")
 
 
 @pytest.fixture(params=[True, False], ids=["script", "no script"])
