@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ READER = InMemoryMetricReader()
 def provider() -> None:
     """Have the process's metrics kept in memory; a process has one provider."""
     metrics.set_meter_provider(MeterProvider([READER]))
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the metrics count this test's middlewares alone: others of the process may still have a queue."""
+    monkeypatch.setattr("gem_consent.telemetry._tallies", weakref.WeakSet())
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def _server_cpu(run: Run, server: str) -> Figure:
     name = f"server CPU a request, {server}: times the bare application's"
     wrk = shutil.which("wrk")
     if wrk is None:
-        return Figure(name, "not measured: no `wrk`", "≤ 1.30")
+        return Figure(name, "not measured: no `wrk` here", "≤ 1.30")
     (run.folder / "served.py").write_text(_PROGRAM.format(ledger=run.folder / "served.db"))
     rounds, seconds = run.pick(1, 5), run.pick(1, 2)
     ratios = [
