@@ -37,8 +37,11 @@ const open = async (from) => {
     const form = event.target, button = event.submitter;
     if (!button || !form.matches("form[data-gem]")) return;
     event.preventDefault();
+    const sent = send(form, button);
+    // another choice is under way: this one can be pressed again after it
+    if (!sent) return;
     dialog.close();
-    send(form, button).then((isTaken) => {
+    sent.then((isTaken) => {
       if (isTaken) return;
       dialog.showModal();
       button.focus();

@@ -113,6 +113,28 @@ def test_double_withdrawal_decides_once(site: Site, newcomer: Newcomer) -> None:
     assert [row.state for row in site.rows()] == ["given", "withdrawn"]
 
 
+def test_preferences_outlast_choice_under_way(site: Site, newcomer: Newcomer) -> None:
+    """A press while another choice is being saved is not lost: the preferences stay, to be pressed again."""
+    visitor = newcomer(site)
+    page = visitor.visit("/two")
+    visitor.open_preferences(page.get_by_role("link", name="Choose in detail"))
+    page.get_by_role("checkbox").check()
+    held: list[Route] = []
+    visitor.context.route("**/privacy-choices", lambda route: held.append(route))
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.evaluate("() => { gemConsent.deny(); }")
+    visitor.button("Save these choices").click()
+    expect(visitor.preferences).to_be_visible()
+    visitor.context.unroute("**/privacy-choices")
+    held.pop().continue_()
+    expect(visitor.status).to_have_text("Your choice is saved.")
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        visitor.button("Save these choices").click()
+    expect(visitor.preferences).to_be_hidden()
+    assert [row.surface for row in site.rows()] == ["site", "preferences"]
+    assert visitor.troubles == []
+
+
 def test_frame_without_cookies_works(site: Site, newcomer: Newcomer) -> None:
     """In a sandboxed frame, where to ask for cookies throws, the notice is there and nothing fails."""
     visitor = newcomer(site)
