@@ -20,7 +20,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-tests: $(VENV)/.dev $(VENV)/.chromium $(VENV)/.caches
+tests: $(VENV)/.dev $(VENV)/.chromium $(VENV)/.caches $(VENV)/.typescript
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Measure, and write the results into docs/benchmarks.md: all parts, or BENCH="ledger" (BENCH="--help" tells more).
@@ -68,6 +68,17 @@ $(VENV)/.caches: $(VENV)/.dev
 	    echo "nginx and Varnish: the distribution's"; \
 	else \
 	    echo "nginx and Varnish: not both to be had, so tests with the missing one will be skipped"; \
+	fi
+	@touch $@
+
+# The compiler that checks the types of the scripts, where there is an npm to get it with.
+$(VENV)/.typescript: $(VENV)/.pip
+	@if command -v npm >/dev/null 2>&1 && \
+	    npm install --prefix $(VENV)/node --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+	        --silent typescript@~5.9; then \
+	    echo "TypeScript: npm's, in $(VENV)/node"; \
+	else \
+	    echo "TypeScript: none to be had, so the check of the scripts' types will be skipped"; \
 	fi
 	@touch $@
 

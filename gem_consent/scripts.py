@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "asset",
     "code_digest",
+    "composed",
     "embed_style",
     "notice_script",
     "notice_style",
@@ -37,6 +38,9 @@ ASSETS: Mapping[str, str] = MappingProxyType(
 
 _STATIC = Path(__file__).parent / "static"
 _SLOT = re.compile(r"/\* ([a-z]+(?:\.js|\.css)?) \*/")
+# JSDoc. A cast goes with its brackets: what they hold is a name, a call or a list, which binds as they did.
+_CAST = re.compile(r'/\*\* @type \{.*?\} \*/ \(((?:[\w.]|\("[^"]*"\))+|\[["\w, ]*\])\)')
+_TYPE = re.compile(r"/\*\*.*?\*/\s*", re.S)
 # Strings are left alone. Our own scripts end their statements, and have no templates.
 _PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?&|<>\[\]])\s*')
 
@@ -44,7 +48,7 @@ _PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?
 @functools.cache
 def notice_script() -> str:
     """Give the script of every document: the same bytes on every site."""
-    return _composed("notice.js", {})
+    return composed("notice.js", {})
 
 
 @functools.cache
@@ -72,7 +76,7 @@ def asset(name: str) -> tuple[str, bytes]:
     if suffix == "css":
         content = _squeezed_css("theme.css", name).encode()
     else:
-        content = _composed(name, {"style": json.dumps(settings_style())}).encode()
+        content = composed(name, {"style": json.dumps(settings_style())}).encode()
     return f"{hashlib.sha256(content).hexdigest()[:16]}.{suffix}", content
 
 
@@ -82,13 +86,26 @@ def proof_style() -> str:
     return _squeezed_css("proof/page.css")
 
 
+def composed(name: str, values: Mapping[str, str], squeeze: Callable[[str], str] | None = None) -> str:
+    """Give a script with its parts in place, each as ``squeeze`` leaves it: without comments and white space.
+
+    Its types are checked with both.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        slot = match.group(1)
+        return composed(slot, values, squeeze) if slot.endswith(".js") else values[slot]
+
+    return _SLOT.sub(part, (squeeze or _squeezed_js)(_source(name))).strip()
+
+
 def tags_script(policy: Policy, granted: frozenset[str], *, with_stops: bool = False) -> str:
     """Give the script that starts what is granted, and with ``with_stops`` stops the rest; may be empty."""
     asked = [service for purpose in policy.asked for service in policy.services_for(purpose.id)]
     calls = [_start_call(service) for service in asked if service.purpose in granted and service.start]
     if with_stops:
         calls += [_stop_call(service) for service in asked if service.purpose not in granted]
-    return _tags(policy, calls, waiting=_composed("waiting.js", {}) if granted else "")
+    return _tags(policy, calls, waiting=composed("waiting.js", {}) if granted else "")
 
 
 def stop_script(policy: Policy, granted: frozenset[str]) -> str:
@@ -115,7 +132,7 @@ def _tags(policy: Policy, calls: Iterable[str], waiting: str = "") -> str:
     if not services and not waiting:
         return ""
     values = {"fingerprint": policy.fingerprint[:8], "services": services, "waiting": waiting}
-    return _composed("tags.js", values)
+    return composed("tags.js", values)
 
 
 def _start_call(service: Service) -> str:
@@ -145,17 +162,11 @@ def _js(value: object) -> str:
     return _inline(json.dumps(value, separators=(",", ":")))
 
 
-def _composed(name: str, values: dict[str, str]) -> str:
-    """Read a script, strip comments and white space, and put its parts in place."""
-
-    def part(match: re.Match[str]) -> str:
-        slot = match.group(1)
-        return _composed(slot, values) if slot.endswith(".js") else values[slot]
-
-    source = _source(name)
+def _squeezed_js(source: str) -> str:
+    source = _TYPE.sub("", _CAST.sub(r"\1", source))
     lines = (line.strip() for line in source.splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return _SLOT.sub(part, _PUNCTUATION.sub(lambda found: found[1] or found[2], code)).strip()
+    return _PUNCTUATION.sub(lambda found: found[1] or found[2], code)
 
 
 def _squeezed_css(*names: str) -> str:

@@ -7,12 +7,14 @@ const dress = () => document.head.prepend(style);
 dress();
 
 // a status is spoken only when it changes while it can be seen; the button that had the focus is gone
+/** @param {unknown} [isQuiet] */
 const settle = (isQuiet) => {
-  const control = document.querySelector("#gem-settings a"), status = document.querySelector("#gem-status");
+  const /** @type {HTMLElement | null} */ control = document.querySelector("#gem-settings a"), /** @type {StatusLine | null} */ status = document.querySelector("#gem-status");
   if (control && !isQuiet) control.focus({ preventScroll: true });
   if (status) setTimeout(() => (status.textContent = status.dataset.saved), 200);
 };
 
+/** @param {ChoiceAnswer} answer @param {HTMLFormElement} form */
 const taken = (answer, form) => {
   const [before, now] = renew();
   const tabs = new BroadcastChannel("gem-consent");
@@ -31,10 +33,12 @@ const taken = (answer, form) => {
   return true;
 };
 
+/** @type {Press["answered"]} */
 const answered = (response, form, button) =>
   response.ok ? response.json().then((answer) => taken(answer, form)) : plain(form, button);
 
 // A choice that the site's own script takes from the visitor, by a form like any other.
+/** @type {Press["decide"]} */
 const decide = async (decision, purposes) => {
   const state = await (await fetch(path + "/state")).json();
   const form = document.createElement("form");

@@ -8,12 +8,14 @@ const cookies = () => {
     return [];
   }
 };
+/** @returns {Granted | null} */
 const granted = () => {
+  /** @type {Granted | null} */
   let found = null;
   for (const pair of cookies()) {
     if (!pair.startsWith("gem_consent_hint=")) continue;
     const [print, ids, end] = pair.slice(17).split(".");
-    const left = end - Date.now() / 1000;
+    const left = /** @type {any} */ (end) - Date.now() / 1000;
     if (print !== fingerprint || !(left > 0)) continue;
     const these = (ids || "").split("~").filter(Boolean);
     found = found ? found.filter((id) => these.includes(id)) : these;

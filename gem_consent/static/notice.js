@@ -4,17 +4,20 @@
 (() => {
   // a page that is drawn anew by a script (Turbo) may run this a second time
   if (window.gemConsent) return;
-  const { nonce, dataset: { path: at, fingerprint, shown, csp, press, gpc, quiet } } = document.currentScript;
+  const { nonce, dataset: { path: at, fingerprint, shown, csp, press, gpc, quiet } } = /** @type {NoticeScript} */ (document.currentScript);
   // a <base> of the page may name another host
   const path = location.origin + at;
   const root = document.documentElement;
   /* hint.js */
   // no notice for crawlers (Cubot is a maker of phones), nor where the site takes Global Privacy Control for a refusal
   const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || (gpc !== undefined && navigator.globalPrivacyControl);
+  /** @param {string[] | null | undefined} ids */
   const key = (ids) => (ids ? ids.join("~") : "?");
   // what runs on this page hears it, and stops at once if its purpose is not among these
+  /** @param {string[] | null} [ids] */
   const tell = (ids) => dispatchEvent(new CustomEvent("gem-consent", { detail: ids || [] }));
-  let last, drawn, token, parts, tabs;
+  let /** @type {Granted | null | undefined} */ last, /** @type {string | undefined} */ drawn,
+    /** @type {string | 0 | undefined} */ token, /** @type {Promise<Press> | undefined} */ parts, /** @type {BroadcastChannel} */ tabs;
   // the page's policy keeps out what is fetched: Trusted Types
   let isPlain = quiet !== undefined;
   const paint = () => {
@@ -22,15 +25,18 @@
     root.dataset.gemConsent = last ? (last.length ? "granted" : "denied") : "undecided";
     tell(last);
   };
+  /** @param {string} file @param {() => void} [then] */
   const load = (file, then) => {
     const script = document.createElement("script");
     script.nonce = nonce;
-    script.onload = script.onerror = then;
+    script.onload = script.onerror = /** @type {any} */ (then);
     script.src = path + file;
     document.head.append(script);
     return script;
   };
+  /** @param {() => void} [then] */
   const start = (then) => quiet === undefined && load("/tags", then);
+  /** @returns {[before: string[], now: string[]]} */
   const renew = () => {
     const before = last || [];
     token = 0;
@@ -43,6 +49,7 @@
   // A page that comes back, out of the back/forward cache or to the front, may be older than the choice, and another tab
   // says when it takes one. A revived page becomes visible first (HTML standard, "reactivate a document"), so what it was
   // drawn for is remembered apart.
+  /** @param {Event & { persisted?: boolean }} event */
   const compare = ({ persisted }) => {
     const before = key(last);
     paint();
@@ -61,24 +68,28 @@
   // and a script that draws the whole page anew may take the attribute off
   new MutationObserver(() => root.dataset.gemConsent || paint()).observe(root, { attributes: true });
 
+  /** @type {<K extends keyof Press>(name: K, ...given: Parameters<Press[K]>) => Promise<any>} */
   const ask = (name, ...given) => {
     if (quiet !== undefined) return Promise.reject(Error("gem_consent: Trusted Types"));
     parts ||= new Promise((resolve, reject) => {
       load("/assets/" + press, reject).gem = (make) => resolve(make({ path, nonce, granted, renew, start, send, plain }));
     });
-    return parts.then((made) => made[name](...given));
+    return parts.then((made) => /** @type {any} */ (made)[name](...given));
   };
   // the plain form tells the visitor what the server has against it
+  /** @param {HTMLFormElement} form @param {HTMLButtonElement} button */
   const plain = (form, button) => {
     isPlain = true;
     form.requestSubmit(button);
   };
+  /** @param {HTMLFormElement} form @param {HTMLButtonElement} button */
   const unsent = (form, button) => {
     paint();
     const alert = form.querySelector("[role=alert]");
-    if (alert) alert.textContent = form.dataset.gem;
+    if (alert) alert.textContent = /** @type {string} */ (form.dataset.gem);
     button.focus();
   };
+  /** @param {HTMLFormElement} form @param {HTMLButtonElement} button */
   const send = (form, button) => {
     if (root.dataset.gemConsent === "saving") return null;
     root.dataset.gemConsent = "saving";
@@ -101,7 +112,7 @@
   };
   // Captured, so that it comes before the listeners of frameworks that send forms themselves.
   addEventListener("submit", (event) => {
-    const { target, submitter } = event;
+    const { target, submitter } = /** @type {ChoiceEvent} */ (event);
     if (!target.matches("form[data-gem]")) return;
     target.action = path;
     if (isPlain || !submitter) return;
@@ -110,12 +121,13 @@
     send(target, submitter);
   }, true);
   addEventListener("click", (event) => {
-    const from = event.target.closest?.(":not(form)[data-gem]");
+    /** @type {HTMLAnchorElement | null} */
+    const from = /** @type {Element} */ (event.target).closest?.(":not(form)[data-gem]");
     if (!from) return;
     if (from.search !== undefined) from.href = path + from.search;
     if (isPlain || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    ask(from.dataset.gem, from).catch(() => location.assign(from.href));
+    ask(/** @type {"open" | "once"} */ (from.dataset.gem), from).catch(() => location.assign(from.href));
   });
 
   // a reload has come between the press and the word on it

@@ -1,10 +1,13 @@
 // An embed that the visitor wants to see now: nothing is stored, and the next page asks again.
+/** @param {HTMLFormElement} form @returns {HTMLIFrameElement | null} */
 const embedded = (form) => {
   const embed = form.closest(".gem-embed");
   return embed && embed.querySelector("iframe");
 };
+/** @param {HTMLElement} button */
 const once = (button) => {
-  const frame = button.closest(".gem-embed").querySelector("iframe");
+  /** @type {Embed} */
+  const frame = /** @type {any} */ (button.closest(".gem-embed")).querySelector("iframe");
   frame.src = frame.dataset.src;
   frame.focus();
 };

@@ -1,16 +1,18 @@
 // The preferences page in place: its own document in a modal dialog, with its own styles, out of reach of the site's.
-let dialog = null;
+/** @type {HTMLDialogElement} */
+let dialog = /** @type {any} */ (null);
 
+/** @param {HTMLAnchorElement} [from] */
 const open = async (from) => {
   const address = new URL(from ? from.href : path, location.href);
   if (!address.searchParams.has("lang")) address.searchParams.set("lang", document.documentElement.lang);
   address.searchParams.set("return", location.pathname + location.search);
   const response = await fetch(address);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const main = page.querySelector("main");
+  const main = /** @type {HTMLElement} */ (page.querySelector("main"));
   const sheets = await Promise.all([...page.querySelectorAll("link[rel=stylesheet]")].map(async (link) => {
     const sheet = new CSSStyleSheet();
-    await sheet.replace(await (await fetch(new URL(link.getAttribute("href"), address))).text());
+    await sheet.replace(await (await fetch(new URL(/** @type {string} */ (link.getAttribute("href")), address))).text());
     return sheet;
   }));
   if (dialog) dialog.remove();
@@ -18,11 +20,11 @@ const open = async (from) => {
   dialog.id = "gem-preferences";
   dialog.lang = page.documentElement.lang;
   dialog.dir = page.documentElement.dir || "ltr";
-  const title = main.querySelector("h1");
+  const title = /** @type {HTMLElement} */ (main.querySelector("h1"));
   dialog.ariaLabel = title.textContent;
   const shadow = dialog.appendChild(document.createElement("div")).attachShadow({ mode: "open" });
   shadow.adoptedStyleSheets = sheets;
-  const way = main.querySelector("a");
+  const way = /** @type {HTMLElement} */ (main.querySelector("a"));
   const close = Object.assign(document.createElement("button"), { type: "button", className: "gem-close", textContent: way.textContent });
   close.addEventListener("click", () => dialog.close());
   way.replaceWith(close);
@@ -34,7 +36,7 @@ const open = async (from) => {
     if (event.target === dialog) dialog.close();
   });
   shadow.addEventListener("submit", (event) => {
-    const form = event.target, button = event.submitter;
+    const form = /** @type {HTMLFormElement} */ (event.target), button = /** @type {ChoiceEvent} */ (event).submitter;
     if (!button || !form.matches("form[data-gem]")) return;
     event.preventDefault();
     const sent = send(form, button);

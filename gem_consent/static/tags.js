@@ -2,12 +2,14 @@
 // from the hint when it runs, so that a page revived from a cache after a withdrawal stays silent.
 (() => {
   const fingerprint = "/* fingerprint */";
-  const nonce = document.currentScript.nonce;
+  const nonce = /** @type {HTMLScriptElement} */ (document.currentScript).nonce;
   /* hint.js */
   /* forget.js */
   const ids = granted();
+  /** @type {Record<string, boolean>} */
   const started = (window.gemConsentStarted = window.gemConsentStarted || {});
   // one service that fails must not keep the others from starting, or from being stopped
+  /** @param {() => void} run */
   const attempt = (run) => {
     try {
       run();
@@ -15,11 +17,13 @@
       console.error(error);
     }
   };
+  /** @type {(id: string, purpose: string, run: (secondsLeft: number) => void, cease?: () => void) => void} */
   const start = (id, purpose, run, cease) => {
     if (!ids || !ids.includes(purpose) || started[id]) return;
     started[id] = true;
-    attempt(() => run(ids.secondsLeft));
+    attempt(() => run(/** @type {number} */ (ids.secondsLeft)));
     // notice.js says which purposes are granted whenever that may have changed
+    /** @param {CustomEvent<string[]>} event */
     const heed = (event) => {
       if (!cease || event.detail.includes(purpose)) return;
       removeEventListener("gem-consent", heed);
@@ -28,6 +32,7 @@
     };
     addEventListener("gem-consent", heed);
   };
+  /** @param {string} purpose @param {string[]} names @param {string[]} keys @param {() => void} run */
   const stop = (purpose, names, keys, run) => {
     if (ids && ids.includes(purpose)) return;
     attempt(run);

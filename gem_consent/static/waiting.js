@@ -1,5 +1,6 @@
 // What waits in the page for a purpose, of sites that do not render with this library, starts with it:
 // <script type="text/plain" data-consent="analytics">, <iframe data-consent="media" data-src="…">.
+/** @param {Waiting} one */
 const begin = (one) => {
   if (!(granted() || []).includes(one.dataset.consent)) return;
   if (one.dataset.src && !one.src) one.src = one.dataset.src;
@@ -12,7 +13,7 @@ const begin = (one) => {
   script.text = one.text;
   one.replaceWith(script);
 };
-const look = () => document.querySelectorAll("[data-consent]").forEach(begin);
+const look = () => /** @type {NodeListOf<Waiting>} */ (document.querySelectorAll("[data-consent]")).forEach(begin);
 look();
 // what is added later waits no longer than a frame; parts of a page that come later still are added in this sense
 if (!started[""]) {
