@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Route, expect
+from test_catalogues import LANGUAGES
 
 from browser.pages import MEDIA, Row, Site
 from browser.visitor import Newcomer, Visitor
@@ -56,6 +57,20 @@ def test_vendor_is_not_asked_before(watcher: Visitor) -> None:
     else:
         expect(place.get_by_role("button", name="Show once")).to_be_hidden()
         expect(place.get_by_role("link", name="Open in a new tab")).to_be_visible()
+
+
+def test_every_language_keeps_the_size(site: Site, newcomer: Newcomer) -> None:
+    """The placeholder is as large as its video in every language, and its two buttons are of one size."""
+    visitor = newcomer(site, viewport={"width": 900, "height": 900})
+    for language in LANGUAGES:
+        page = visitor.visit(f"/embed?lang={language}")
+        assert page.locator(".gem-embed").get_attribute("lang") == language
+        assert abs(_height(visitor) - 317) < 2, language
+        sizes = page.locator(".gem-embed button").evaluate_all(
+            "all => all.map((one) => [one.offsetWidth, one.offsetHeight, one.scrollWidth > one.clientWidth])"
+        )
+        assert sizes[0] == sizes[1], language
+        assert sizes[0][1:] == [44, False], language
 
 
 def test_once_keeps_nothing(watcher: Visitor, site: Site) -> None:
