@@ -40,7 +40,8 @@ const answered = (response, form, button) =>
 // A choice that the site's own script takes from the visitor, by a form like any other.
 /** @type {Press["decide"]} */
 const decide = async (decision, purposes) => {
-  const state = await (await fetch(path + "/state")).json();
+  // in the page's language, as the notice that stands on it
+  const state = await (await fetch(path + "/state?" + new URLSearchParams({ lang: document.documentElement.lang }))).json();
   const form = document.createElement("form");
   Object.assign(form, { method: "post", action: path, hidden: true });
   const fields = [["notice", state.notice], ["surface", "site"], ["return", location.pathname + location.search]];

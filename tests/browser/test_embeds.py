@@ -151,6 +151,15 @@ def test_scripts_of_the_site_choose(site: Site, newcomer: Newcomer) -> None:
     assert [(row.action, row.surface) for row in site.rows()] == [("grant", "site")] * 2 + [("deny", "site")]
 
 
+def test_choice_by_script_names_the_notice_of_the_page(site: Site, newcomer: Newcomer) -> None:
+    """What a script of the site chooses answers the notice in the page's own language."""
+    page = newcomer(site).visit("/lang/el")
+    shown = page.locator("#gem-notice [name=notice]").input_value()
+    with page.expect_request("**/privacy-choices") as sent:
+        page.evaluate("void gemConsent.deny()")
+    assert f'"notice":"{shown}"' in (sent.value.post_data or "")
+
+
 def test_swapped_pages_keep_working(site: Site, newcomer: Newcomer) -> None:
     """A page drawn anew by a script shows the choice, comes back to where it is, and runs nothing twice."""
     visitor = newcomer(site)
