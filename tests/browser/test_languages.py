@@ -54,3 +54,10 @@ def test_notice_keeps_its_direction(site: Site, newcomer: Newcomer) -> None:
     page = newcomer(site).visit()
     page.evaluate("document.documentElement.dir = 'rtl'")
     assert page.evaluate(_LOOK)["direction"] == "ltr"
+
+
+def test_machine_names_read_from_the_left(site: Site, newcomer: Newcomer) -> None:
+    """The names of cookies keep their order on a page that is read from the right."""
+    page = newcomer(site).visit("/privacy-choices?lang=ar")
+    names = page.locator("code")
+    assert set(names.evaluate_all("all => all.map((one) => getComputedStyle(one).direction)")) == {"ltr"}
