@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import fields
-from functools import lru_cache
+from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -31,6 +30,7 @@ _MARK_TEMPLATE = _TEMPLATE.replace('"network":', '"mark":%s,"network":')
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _NEEDS_NOTICE = frozenset({"given", "renewed"})
 _NEVER = 1 << 63
+_MAX_REMEMBERED = 1024
 
 
 class Rows:
@@ -50,7 +50,7 @@ class Rows:
         self._digests = digests
         self._marked = marks
         self._watch = self._watched(start - 1)
-        self._answers = lru_cache(1024)(_answers)
+        self._known_answers: set[str] = set()
         self._has_looked = False
         self.next = start
         self.is_dense = True
@@ -144,16 +144,13 @@ class Rows:
             if mark is not None:
                 texts.insert(_MARK_AT, encode_basestring(mark))
                 template = _MARK_TEMPLATE
-            found = hashlib.sha256(salt + (template % tuple(texts)).encode()).digest()
-            asked = self._answers(stored)
+            found = sha256(salt + (template % tuple(texts)).encode()).digest()
+            is_whole = found == committed and (stored in self._known_answers or self._learn(stored, position))
         except (TypeError, ValueError, LedgerError):
-            found, asked = b"", None
-        if found != committed or asked is None:
+            found, is_whole = b"", False
+        if not is_whole:
             self._altered(position, found, columns)
             return
-        for purpose in asked:
-            if purpose not in self.purposes:
-                self.purposes[purpose] = position
         state = columns[_STATE]
         if state in _NEEDS_NOTICE:
             if columns[_NOTICE] not in self._digests:
@@ -164,6 +161,18 @@ class Rows:
                 )
         elif state in KINDS and mark is None:
             self._fault(f"it says that rows were {state}, and has no mark of which", position, columns)
+
+    def _learn(self, stored: str, position: int) -> bool:
+        """Note the purposes of an event's answers; say whether the text is the one that is written."""
+        answers = read_purposes(stored)
+        if _ENCODE(answers) != stored:
+            return False
+        for purpose in answers:
+            self.purposes.setdefault(purpose, position)
+        if len(self._known_answers) == _MAX_REMEMBERED:
+            self._known_answers.clear()
+        self._known_answers.add(stored)
+        return True
 
     def _altered(self, position: int, found: bytes, columns: Sequence[Any]) -> None:
         what = "its columns no longer match its commitment: one of them was edited"
@@ -178,9 +187,3 @@ class Rows:
 
     def _fault(self, what: str, position: int, columns: Sequence[Any]) -> None:
         self._faults.found(what, position, columns[_ID], columns[_TIME])
-
-
-def _answers(stored: str) -> tuple[str, ...] | None:
-    """Give the purposes of an event's answers; ``None`` where the text is not the one that is written."""
-    answers = read_purposes(stored)
-    return tuple(answers) if _ENCODE(answers) == stored else None
