@@ -73,27 +73,30 @@ PAGES = {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{% block title %}{% endblock %} – Exemple</title>
 <style>
-:root { color-scheme: light; }
+:root { color-scheme: light dark; }
+:root { --ink: light-dark(#1d2a35, #e4e8ea); --line: light-dark(#d3d5ce, #3b4546); }
 * { box-sizing: border-box; }
-body { margin: 0; color: #1d2a35; background: #fbfaf7; font: 18px/1.6 Georgia, "Times New Roman", serif; }
+body { margin: 0; color: var(--ink); background: light-dark(#fbfaf7, #14191a); }
+body { font: 18px/1.6 Georgia, "Times New Roman", serif; }
 header, footer { padding: 20px max(16px, calc(50vw - 480px)); }
 header { display: flex; flex-wrap: wrap; gap: 4px 28px; align-items: baseline; background: #123c3a; }
 header strong { color: #fff; font-size: 26px; }
 nav { display: flex; flex-wrap: wrap; gap: 0 20px; }
 nav a { color: #cfe7dc; line-height: 44px; }
-main { max-width: 960px; margin: 0 auto; padding: 24px 16px 96px; }
+main { max-width: 992px; margin: 0 auto; padding: 24px 16px 96px; }
 main > * { max-width: 680px; }
 h1 { margin: 24px 0 16px; font-size: clamp(30px, 6vw, 46px); line-height: 1.15; font-weight: 400; }
-a { color: #0d5f57; }
+a { color: light-dark(#0d5f57, #8fd6c8); }
 label { display: block; margin: 12px 0; }
 input[type=text], input[type=email], textarea { display: block; width: 100%; padding: 10px; font: inherit; }
-input[type=text], input[type=email], textarea { border: 1px solid #6c7a80; }
+input[type=text], input[type=email], textarea { border: 1px solid light-dark(#6c7a80, #8b989d); }
 main button { min-height: 44px; padding: 8px 20px; border: 0; color: #fff; background: #123c3a; }
 main button { font: inherit; }
 .gem-table { max-width: 100%; overflow-x: auto; }
 table { border-collapse: collapse; font-size: 15px; }
-th, td { padding: 6px 16px 6px 0; border-bottom: 1px solid #c9cfc9; text-align: left; vertical-align: top; }
-footer { border-top: 1px solid #d8d8d0; font-size: 15px; }
+th, td { padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; }
+footer { border-top: 1px solid var(--line); font-size: 15px; }
 </style>
 </head>
 <body>
