@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from gem_consent.exchange import STATE_KEY, Exchange
 from gem_consent.headers import Headers
 
-__all__ = ["Answer", "Visits", "visiting"]
+__all__ = ["Answer", "Visits", "running", "visiting"]
 
 _PATIENCE_SECONDS = 30
 
@@ -106,41 +106,50 @@ def _exchanged(messages: list[Any]) -> tuple[Any, Any]:
 def visiting(app: Any, base_url: str) -> Iterator[Visits]:
     """Run an application, with its lifespan, in an event loop of its own while the block lasts."""
     with start_blocking_portal() as portal:
-        running = portal.wrap_async_context_manager(_running(app))
-        failure = running.__enter__()
+        living = portal.wrap_async_context_manager(running(app))
+        said = living.__enter__()
         # what a check raises must reach its test as it is, not within the group of a task group
         try:
-            if failure:
-                raise AssertionError(f"the application did not start: {failure}")
+            if said and said[0]["type"] == "lifespan.startup.failed":
+                raise AssertionError(f"the application did not start: {said[0].get('message', '')}")
             yield Visits(app, portal, base_url)
         finally:
-            running.__exit__(None, None, None)
+            living.__exit__(None, None, None)
 
 
 @asynccontextmanager
-async def _running(app: Any) -> AsyncIterator[str]:
-    """Run an application until the block ends; give why it did not start, or nothing."""
+async def running(
+    app: Any, has_no_lifespan: Callable[[Exception], bool] = lambda error: True
+) -> AsyncIterator[list[Any]]:
+    """Start an application, and stop it at the end of the block; one without a lifespan is left alone.
+
+    Args:
+        app: the application.
+        has_no_lifespan: whether an error says so; by ASGI's "Lifespan Protocol" any does.
+
+    Yields:
+        What the application has sent: the answer to its start, and after the block the one to its stop.
+    """
     to_app, from_server = anyio.create_memory_object_stream[Any](2)
     to_server, from_app = anyio.create_memory_object_stream[Any](2)
+    said: list[Any] = []
 
     async def serve() -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
         with to_server, from_server:
             try:
                 await app(scope, from_server.receive, to_server.send)
-            except Exception:
-                # ASGI, "Lifespan Protocol": what raises here has none, and is served all the same
-                return
+            except Exception as error:
+                if not has_no_lifespan(error):
+                    raise
 
     async with anyio.create_task_group() as tasks:
         with to_app, from_app:
             await to_app.send({"type": "lifespan.startup"})
             tasks.start_soon(serve)
-            try:
-                answer = await from_app.receive()
-            except anyio.EndOfStream:
-                answer = {"type": "", "message": ""}
-            yield answer.get("message", "")
-            if answer["type"] == "lifespan.startup.complete":
+            with suppress(anyio.EndOfStream):
+                said.append(await from_app.receive())
+            yield said
+            if said and said[0]["type"] == "lifespan.startup.complete":
                 await to_app.send({"type": "lifespan.shutdown"})
-                await from_app.receive()
+                said.append(await from_app.receive())

@@ -225,6 +225,18 @@ def test_failed_start_is_told(tmp_path: Path) -> None:
         assert_cache_safe(wrap(Starlette(), tmp_path / "consent.db"))
 
 
+def test_failed_start_without_a_reason_is_told() -> None:
+    """The message that says why is optional: ASGI, "startup.failed"."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+
+    with pytest.raises(AssertionError, match="the application did not start"):
+        assert_cache_safe(app)
+
+
 @pytest.mark.parametrize(
     ("host", "vendor"),
     [

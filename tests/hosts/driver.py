@@ -12,49 +12,30 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asgi import Answer, App, call
 
+from gem_consent.visits import running
+
 __all__ = ["Browser", "Browsers", "started"]
 
 Browsers = Callable[..., "Browser"]
 """Makes browsers that know nothing yet; takes what their requests' scopes have of their own."""
 
 PATIENCE_SECONDS = 10
+COMPLETE = ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
 @asynccontextmanager
-async def running(app: App) -> AsyncIterator[None]:
-    """Start an application, and stop it at the end of the block; one without a lifespan is left alone."""
-    to_app, from_server = anyio.create_memory_object_stream[dict[str, Any]](2)
-    to_server, from_app = anyio.create_memory_object_stream[dict[str, Any]](2)
-
-    async def serve() -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
-        with to_server, from_server:
-            try:
-                await app(scope, from_server.receive, to_server.send)
-            except ValueError as error:
-                if "Django can only handle" not in str(error):
-                    raise
-
-    async with anyio.create_task_group() as tasks:
-        with to_app, from_app:
-            await to_app.send({"type": "lifespan.startup"})
-            tasks.start_soon(serve)
-            try:
-                answer = await from_app.receive()
-                assert answer["type"] == "lifespan.startup.complete", answer
-                has_lifespan = True
-            except anyio.EndOfStream:
-                has_lifespan = False
-            yield
-            if has_lifespan:
-                await to_app.send({"type": "lifespan.shutdown"})
-                assert (await from_app.receive())["type"] == "lifespan.shutdown.complete"
+async def alive(app: App) -> AsyncIterator[None]:
+    """Run an application until the block ends, and see that it starts and stops; Django has no lifespan."""
+    async with running(app, lambda error: "Django can only handle" in str(error)) as said:
+        assert [answer["type"] for answer in said] in ([], COMPLETE[:1]), said
+        yield
+    assert [answer["type"] for answer in said] in ([], COMPLETE), said
 
 
 @contextmanager
 def started(app: App, backend: str = "asyncio") -> Iterator[Browsers]:
     """Run an application in a loop of its own while the block lasts; give what makes browsers."""
-    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(running(app)):
+    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(alive(app)):
         yield lambda **scope: Browser(app, portal, scope)
 
 
