@@ -144,7 +144,8 @@ def _start_call(service: Service) -> str:
 
 
 def _stop_call(service: Service) -> str:
-    return f"stop({_js(service.purpose)}, {_kept_by(service)}, () => {{\n{_inline(service.stop)}}});"
+    names = f"{_js(service.id)}, {_js(service.purpose)}, {_kept_by(service)}"
+    return f"stop({names}, () => {{\n{_inline(service.stop)}}});"
 
 
 def _kept_by(service: Service) -> str:

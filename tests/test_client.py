@@ -260,6 +260,7 @@ def test_parser_is_imported_late() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.rule("G1")
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

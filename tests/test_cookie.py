@@ -82,6 +82,7 @@ def test_choice_survives_the_cookie(choice: Choice) -> None:
     assert len(value) <= 2048
 
 
+@pytest.mark.rule("C4")
 @settings(deadline=None)
 @given(st.integers(0, len(GOLDEN) - 1), st.integers(0, 255))
 @example(len(GOLDEN) - 1, ord("B"))  # the signature's last two bits mean nothing in base64
@@ -93,6 +94,7 @@ def test_any_changed_byte_is_no_choice(at: int, byte: int) -> None:
     assert read(bytes(changed), cookie=ConsentCookie(KEY)) == expected
 
 
+@pytest.mark.rule("C4")
 @pytest.mark.parametrize("size", range(len(GOLDEN)))
 def test_truncated_value_is_no_choice(size: int) -> None:
     """A value cut short at either end is no choice."""
@@ -106,6 +108,7 @@ def test_lengthened_value_is_no_choice(suffix: str) -> None:
     assert read(GOLDEN + suffix) is None
 
 
+@pytest.mark.rule("C4")
 @settings(deadline=None)
 @given(choices, st.text(min_size=32).filter(lambda key: key != KEY))
 def test_other_key_is_no_choice(choice: Choice, key: str) -> None:
@@ -177,17 +180,20 @@ def test_newest_key_signs() -> None:
     assert read(value, cookie=ConsentCookie([KEY])) == CHOICE
 
 
+@pytest.mark.rule("C4")
 def test_older_key_still_verifies() -> None:
     """A value signed before a new key was added is read while the old one stays in the list."""
     value = ConsentCookie(OLD_KEY).encode(CHOICE)
     assert read(value, cookie=ConsentCookie([OLD_KEY, KEY])) == CHOICE
 
 
+@pytest.mark.rule("C4")
 def test_removed_key_verifies_no_more() -> None:
     """A value signed with a key that has left the list is no choice."""
     assert read(ConsentCookie(OLD_KEY).encode(CHOICE), cookie=ConsentCookie([KEY])) is None
 
 
+@pytest.mark.rule("C4")
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
 def test_newest_of_several_counts(order: slice) -> None:
     """Of several cookies of the name the newest counts, in whichever order they come."""
@@ -247,6 +253,7 @@ def test_memory_is_bounded() -> None:
     assert [value.decode() for value in cookie._verified] == values[-1024:]
 
 
+@pytest.mark.rule("C3")
 def test_remembered_cookie_still_expires() -> None:
     """Remembering a signature does not lengthen the choice: its end is held against the clock each time."""
     value, end = COOKIE.encode(GRANT), DECIDED_AT + 33_955_200
@@ -289,6 +296,7 @@ def test_host_prefix_on_https_only() -> None:
     assert (cookie_name(is_https=True), cookie_name(is_https=False)) == (NAME, "gem_consent")
 
 
+@pytest.mark.rule("C2")
 def test_headers_over_https_are_exact() -> None:
     """The cookie is `__Host-`, Secure, HttpOnly and Lax on the whole site; scripts may read the hint."""
     consent, hint = set_cookie_headers(COOKIE, GRANT, POLICY, is_https=True, now=DECIDED_AT)
@@ -305,6 +313,7 @@ def test_headers_over_http_are_exact() -> None:
     assert hint == (b"set-cookie", f"{HINT_NAME}={hint_value(GRANT, POLICY)}; {common}".encode())
 
 
+@pytest.mark.rule("R2")
 @pytest.mark.parametrize("lifetime", [timedelta(minutes=1), timedelta(days=184), MAX_LIFETIME])
 def test_refusal_lasts_as_long_as_grant(lifetime: timedelta) -> None:
     """Both cookies of a refusal have the attributes of an acceptance, 393 days at most."""
@@ -317,6 +326,7 @@ def test_refusal_lasts_as_long_as_grant(lifetime: timedelta) -> None:
         assert attributes(granted)[0] == f"Max-Age={min(int(lifetime.total_seconds()), 33_955_200)}"
 
 
+@pytest.mark.rule("C3")
 @pytest.mark.parametrize(("after", "left"), [(0, 33_955_200), (86_400, 33_868_800), (40_000_000, 0)])
 def test_cookie_ends_with_the_choice(after: int, left: int) -> None:
     """Set again later, the cookies keep the end of the choice: it never slides."""
@@ -331,6 +341,7 @@ def test_hint_has_three_parts() -> None:
     assert hint_value(refusal, POLICY) == f"{POLICY.fingerprint[:8]}..{DECIDED_AT + 33_955_200}"
 
 
+@pytest.mark.rule("C5")
 def test_fifty_purposes_fit_the_cookies() -> None:
     """As many purposes as a policy may ask about, with the longest ids, stay readable, below 4,096 bytes."""
     ids = [f"p{number:031}" for number in range(50)]

@@ -433,12 +433,14 @@ def test_background_tasks_run(ledger: Path) -> None:
     assert b"gem-notice" in answer.body
 
 
+@pytest.mark.rule("C8")
 def test_private_page_says_so(plain: ConsentMiddleware) -> None:
     """A visitor's own document is private and varies by cookie."""
     answer = get(plain)
     assert (answer.header("cache-control"), answer.header("vary")) == ("private", "Cookie")
 
 
+@pytest.mark.rule("P2", "P4", "P5", "P8")
 def test_looking_leaves_no_trace(plain: ConsentMiddleware, ledger: Path) -> None:
     """Ten pages without a choice: no cookie, no row, no vendor's host (P2, P4, P5, P8)."""
     answers = [get(plain, f"/{number}") for number in range(10)]
@@ -447,6 +449,7 @@ def test_looking_leaves_no_trace(plain: ConsentMiddleware, ledger: Path) -> None
     assert [mentions_vendor(a.text + str(a.headers)) for a in answers] == [[]] * 10
 
 
+@pytest.mark.rule("R1")
 def test_refusal_names_no_vendor(plain: ConsentMiddleware) -> None:
     """After a refusal there is still no vendor's host, and no cookie is set again."""
     answer = decided(plain, grants=False).get()
@@ -454,6 +457,7 @@ def test_refusal_names_no_vendor(plain: ConsentMiddleware) -> None:
     assert answer.all("set-cookie") == []
 
 
+@pytest.mark.rule("A1")
 def test_only_granted_tags_come(plain: ConsentMiddleware) -> None:
     """The tags of what is granted are in the head, and no other (A1)."""
     visitor = Visitor(plain)
@@ -461,6 +465,7 @@ def test_only_granted_tags_come(plain: ConsentMiddleware) -> None:
     assert mentions_vendor(visitor.get().text) == ["video.example.net"]
 
 
+@pytest.mark.rule("C3")
 def test_expired_choice_asks_again(plain: ConsentMiddleware) -> None:
     """When the choice is over, the notice is back and the tags are gone, whatever the browser kept."""
     visitor = decided(plain, grants=True)
@@ -618,6 +623,7 @@ def test_reading_makes_json_private(ledger: Path) -> None:
     assert (answer.header("cache-control"), answer.header("vary")) == ("private, max-age=600", "Cookie")
 
 
+@pytest.mark.rule("C8")
 def test_reading_makes_page_private(ledger: Path) -> None:
     """A public page that read the consent is the visitor's own, even where all are shared."""
     inner = site(headers=[PUBLIC])
@@ -692,12 +698,27 @@ def test_nonce_is_put_on_scripts(ledger: Path) -> None:
     assert "'sha256-" in (answer.header("content-security-policy") or "").split("style-src")[1]
 
 
+@pytest.mark.rule("A6")
+def test_each_response_keeps_its_nonce(ledger: Path) -> None:
+    """Where the site makes a nonce for each response, what is inserted carries that of its own response."""
+    made = iter(["first", "second"])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        policy = ("Content-Security-Policy", f"script-src 'nonce-{next(made)}'")
+        await site(headers=[policy])(scope, receive, send)
+
+    wrapped = wrap(app, ledger)
+    found = [{one.get("nonce") for one in parse(get(wrapped).body).iter("script")} for _ in range(2)]
+    assert found == [{"first"}, {"second"}]
+
+
 def test_hash_is_added_without_nonce(ledger: Path) -> None:
     """Without a nonce the script's hash is added."""
     app = wrap(site(headers=[("Content-Security-Policy", "script-src 'self'")]), ledger)
     assert "script-src 'self' 'sha256-" in (get(app).header("content-security-policy") or "")
 
 
+@pytest.mark.rule("P8", "A6")
 def test_policy_names_granted_hosts_only(ledger: Path) -> None:
     """No vendor's host is in the policy but those of what was granted (P8, A6)."""
     app = wrap(site(headers=[("Content-Security-Policy", CSP)]), ledger)
@@ -891,6 +912,7 @@ def test_long_path_leaves_no_return(ledger: Path) -> None:
     assert visitor.post("deny_all").status == 303
 
 
+@pytest.mark.rule("W5")
 def test_sessions_of_like_name_survive(ledger: Path) -> None:
     """A cookie whose name merely begins like an old Google one is neither withheld nor deleted."""
     app = wrap(site(headers=[("set-cookie", "_gateway_session=1; Path=/")]), ledger)

@@ -96,6 +96,7 @@ def test_form_is_answered_by_303(visitor: Visitor, ledger: Path) -> None:
     assert is_no_store(answer)
 
 
+@pytest.mark.rule("R2", "C1", "C2")
 def test_cookie_has_its_attributes(visitor: Visitor) -> None:
     """The cookie is HttpOnly, Lax, Secure, for the whole host, and for 393 days (C1, C2, R2)."""
     for decision in ("grant_all", "deny_all"):
@@ -153,6 +154,7 @@ def test_local_return_is_followed(visitor: Visitor, target: str) -> None:
     assert visitor.post("deny_all", return_to=target).header("location") == target
 
 
+@pytest.mark.rule("C7")
 @pytest.mark.parametrize(
     "target",
     [
@@ -186,6 +188,7 @@ def test_preferences_return_to_themselves(visitor: Visitor) -> None:
     assert 'href="/a?b=c"' in page
 
 
+@pytest.mark.rule("C7")
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -339,6 +342,7 @@ def test_broken_off_request_changes_nothing(app: ConsentMiddleware, ledger: Path
     assert (sent[0]["status"], rows(ledger)) == (400, [])
 
 
+@pytest.mark.rule("C7")
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_get_405(app: ConsentMiddleware, method: str) -> None:
     """The decision address takes GET, HEAD and POST."""
@@ -472,6 +476,7 @@ def test_key_counts_once(app: ConsentMiddleware, ledger: Path, decision: str) ->
     assert (len(rows(ledger)), first.json) == (1, second.json)
 
 
+@pytest.mark.rule("W7")
 def test_states_are_the_dpvs(visitor: Visitor, ledger: Path) -> None:
     """Given, withdrawn, refused and renewed are what they say."""
     visitor.post("deny_all")
@@ -500,6 +505,7 @@ def test_same_grant_after_expiry_is_renewed(visitor: Visitor, ledger: Path) -> N
     assert first["subject"] != second["subject"]
 
 
+@pytest.mark.rule("C6")
 def test_new_policy_keeps_subject(tmp_path: Path) -> None:
     """Another fingerprint voids the grant and asks again, under the same subject."""
     ledger = tmp_path / "consent.db"
@@ -513,6 +519,7 @@ def test_new_policy_keeps_subject(tmp_path: Path) -> None:
     assert (second["state"], second["subject"]) == ("renewed", first["subject"])
 
 
+@pytest.mark.rule("F1")
 def test_event_says_what_happened(visitor: Visitor, ledger: Path) -> None:
     """A row holds the choice in words, and of the browser only what is coarse."""
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -545,6 +552,7 @@ def test_network_is_kept_on_request(ledger: Path) -> None:
     assert rows(ledger)[0]["network"] == "203.0.113.0/24"
 
 
+@pytest.mark.rule("F3")
 def test_file_holds_nothing_personal(visitor: Visitor, ledger: Path) -> None:
     """No address, user agent, query or cookie can be found in any byte of the ledger's files (F3)."""
     secrets = ["203.0.113.77", "Gecko/20100101", "private-query", "cookie-value", "fr-FR,secret"]
@@ -689,6 +697,7 @@ def buttons(answer: Answer) -> list[str]:
     return [button.get("value") for button in parse(answer.body).iter("button")]
 
 
+@pytest.mark.rule("S1", "S3")
 def test_nothing_is_ticked_beforehand(app: ConsentMiddleware) -> None:
     """A first visitor finds every box empty, and both buttons for all (S1, S3)."""
     answer = get(app, PATH)
@@ -696,6 +705,7 @@ def test_nothing_is_ticked_beforehand(app: ConsentMiddleware) -> None:
     assert buttons(answer) == ["grant_all", "deny_all", "save"]
 
 
+@pytest.mark.rule("S5")
 def test_stored_choice_is_shown(visitor: Visitor) -> None:
     """The page shows what was chosen (S5), and a withdrawal where something is granted."""
     visitor.post("save", "media")

@@ -332,6 +332,7 @@ def test_fingerprint_is_the_golden_one() -> None:
     )
 
 
+@pytest.mark.rule("C6")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -356,6 +357,7 @@ def test_fingerprint_ignores_wording_and_order(changes: dict[str, Any]) -> None:
     assert replace(ASKED, **changes).fingerprint == ASKED.fingerprint
 
 
+@pytest.mark.rule("C6")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -76,6 +76,7 @@ def verified(book: Ledger) -> Report:
 # What is overdue
 
 
+@pytest.mark.rule("F4")
 def test_refusal_is_kept_thirteen_months(book: Ledger) -> None:
     """A refusal is kept until the end of the day thirteen months later."""
     choose(book, "2026-01-31", "refused")
@@ -112,6 +113,7 @@ def test_partial_withdrawal_is_a_consent(book: Ledger) -> None:
     assert positions(book, "2031-03-02") == []
 
 
+@pytest.mark.rule("F4")
 @pytest.mark.parametrize("words", ["1 day", "1 week", "1 month", "1 day after end of consent"])
 def test_live_consent_is_never_overdue(book: Ledger, words: str) -> None:
     """Whatever the rule, a consent that stands is kept."""
@@ -158,6 +160,7 @@ def test_overdue_rows_are_counted(book: Ledger) -> None:
 # Purging
 
 
+@pytest.mark.rule("F4")
 def test_overdue_rows_are_emptied_and_marked(book: Ledger) -> None:
     """What is overdue is emptied, the rest stays, and marks quote the rules."""
     for at in ("2018-01-01", "2018-01-02", "2026-01-01", "2018-01-04"):

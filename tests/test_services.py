@@ -65,6 +65,7 @@ def called(page: dict[str, Any]) -> list[list[Any]]:
 ADS_DENIED = {"ad_storage": "denied", "ad_user_data": "denied", "ad_personalization": "denied"}
 
 
+@pytest.mark.rule("A3")
 @needs_node
 def test_analytics_grant_is_told_in_order() -> None:
     """All is denied first, then analytics alone granted, then the tag configured without advertising."""
@@ -90,6 +91,7 @@ def test_analytics_grant_is_told_in_order() -> None:
     ]
 
 
+@pytest.mark.rule("A4")
 @needs_node
 @pytest.mark.parametrize(
     ("seconds_left", "expires"),

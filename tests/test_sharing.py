@@ -79,6 +79,7 @@ def test_choice_holds_on_all_sub_domains(ledger: Path) -> None:
     ]
 
 
+@pytest.mark.rule("C2")
 def test_shared_cookie_is_secure(ledger: Path) -> None:
     """Over https the cookie has the prefix, the domain, and all that the host's own has."""
     lines = Browser(shared(ledger)).json("deny_all").all("set-cookie")

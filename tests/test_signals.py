@@ -60,12 +60,14 @@ def test_signal_stores_nothing(ledger: Path) -> None:
     assert rows(ledger) == []
 
 
+@pytest.mark.rule("G1")
 @pytest.mark.parametrize("value", ["0", "", "true", "1, 1", "1;x"])
 def test_other_values_are_no_signal(ledger: Path, value: str) -> None:
     """Only exactly 1 is the signal."""
     assert asks(get(obeying(ledger), headers={"sec-gpc": value}).text)
 
 
+@pytest.mark.rule("G1")
 @pytest.mark.parametrize("mode", ["ask", "refuse"])
 def test_signal_grants_nothing(ledger: Path, mode: Any) -> None:
     """Whatever the mode, nothing is granted by the signal."""
@@ -126,6 +128,7 @@ def test_unknown_mode_is_refused(ledger: Path) -> None:
         wrap(site(), ledger, gpc="grant")
 
 
+@pytest.mark.rule("G1")
 def test_statement_is_served(ledger: Path) -> None:
     """A site that obeys the signal says so at its root, in the specification's form."""
     answer = get(obeying(ledger, site(b"not here", kind="text/plain", status=404)), STATEMENT)

@@ -184,6 +184,7 @@ def alterations(connection: Connection, table: str, column: str) -> Iterator[Non
                 connection.rollback()
 
 
+@pytest.mark.rule("F2")
 @pytest.mark.parametrize(("table", "column"), CELLS, ids=lambda name: str(name))
 def test_altered_cell_is_found(connection: Connection, table: str, column: str) -> None:
     """Whatever single cell is altered, to whatever kind of value, is found."""
@@ -237,6 +238,7 @@ def test_any_value_is_found(connection: Connection, position: int, column: str, 
 # Rows
 
 
+@pytest.mark.rule("F2")
 @pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables if table is not cookies])
 def test_dropped_row_is_found(connection: Connection, table: str) -> None:
     """Any row that is taken out is found; of what nothing points to, only the last is not."""
@@ -400,6 +402,7 @@ def forge(columns: dict[str, Any], position: int) -> None:
         columns["site"] = "forged.example"
 
 
+@pytest.mark.rule("F2")
 def test_rewritten_rows_are_found(connection: Connection, path: Path) -> None:
     """A row that is rewritten with its commitment, leaf, tiles and frontier does not fit the checkpoint."""
     rewritten(connection, path, forge)

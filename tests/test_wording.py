@@ -13,6 +13,7 @@ from asgi import make_policy, parse
 from babel import Locale
 from test_catalogues import LANGUAGES, Key, catalogue, every_language, forms, texts
 
+from gem_consent import Service
 from gem_consent.rendering import Renderer, Slots, View
 from gem_consent.translation import Translation
 
@@ -39,6 +40,7 @@ FIRST_LAYER = (
     "You can use the site even if you refuse. Your choice is kept for %(duration)s; you can change it or "
     "withdraw your agreement at any time through the link “Manage my cookies” on every page.",
 )
+UNSENT = "Your choice could not be sent. Check your connection, then try again."
 SPEAKING_OF = {"Accept all": ("Accepted", "Agreement given"), "Reject all": ("Refused", "Refusal")}
 # what the CNIL and the EDPB call unclear, pushing or blaming, in the languages of most of their decisions
 PUSHING = re.compile(
@@ -176,6 +178,7 @@ def test_buttons_are_alike(language: str) -> None:
         assert max(map(len, button.split())) <= WORD_CHARACTERS
 
 
+@pytest.mark.rule("L6")
 @pytest.mark.parametrize("language", [tag for tag in LANGUAGES if tag != "en"])
 def test_buttons_say_what_they_do(language: str) -> None:
     """Each button has the word that the history has for it: none is vague (CNIL, 12 December 2024)."""
@@ -190,6 +193,7 @@ def _root(words: str) -> str:
     return re.sub(servile, "", words.lower())
 
 
+@pytest.mark.rule("L11")
 @every_language
 def test_nothing_pushes(language: str) -> None:
     """No button or label is vague, puts off or regrets (EDPB guidelines 03/2022, "stirring")."""
@@ -205,12 +209,14 @@ def test_words_fit_the_layout(language: str) -> None:
     assert total <= FIRST_LAYER_RATIO * sum(map(len, FIRST_LAYER))
 
 
+@pytest.mark.rule("L9")
 @every_language
 def test_link_is_named_as_it_reads(language: str) -> None:
     """The notice names the link that the settings control then shows."""
     assert text(language, "Manage my cookies") in text(language, FIRST_LAYER[2])
 
 
+@pytest.mark.rule("L12")
 @every_language
 def test_notice_reads_in_the_language(language: str) -> None:
     """The drawn notice states language and direction, is ASCII, parses, and leaves nothing open."""
@@ -225,3 +231,26 @@ def test_notice_reads_in_the_language(language: str) -> None:
     words = "".join(notice.itertext())
     assert text(language, "Reject all") in words
     assert renderer.notices[language].html.decode().count('dir="') >= 2
+
+
+@pytest.mark.rule("L7", "L11")
+@every_language
+def test_notice_has_no_other_words(language: str) -> None:
+    """Each word of the first layer is the catalogue's or a name of the site's; advertising is called that."""
+    ads = Service("ads", name="Example Ads", purpose="marketing", provider="Example Ads")
+    policy = make_policy(services=(*make_policy().services, ads))
+    html = Renderer(policy).notice(View(is_shared=False), language, Slots("/privacy-choices"))
+    page = parse(b"<!doctype html><html><head><title>x</title></head><body>" + html + b"</body></html>")
+    notice = page.find(".//section[@id='gem-notice']")
+    filled = {
+        "name": policy.controller.name,
+        "duration": Translation(language, language).duration(policy.lifetime),
+    }
+    purposes = [str(one) for purpose in policy.asked for one in (purpose.name, purpose.description)]
+    assert "Personalised advertising" in purposes
+    allowed = [text(language, id_) % filled for id_ in (*FIRST_LAYER, *BUTTONS, *LABELS, UNSENT, *purposes)]
+    allowed += [service.name for service in policy.services]
+    words = " ".join([*notice.itertext(), *(one.get("data-gem", "") for one in notice.iter("form"))])
+    for known in sorted(allowed, key=len, reverse=True):
+        words = words.replace(known, "")
+    assert letters(words) == ""

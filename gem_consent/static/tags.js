@@ -32,10 +32,11 @@
     };
     addEventListener("gem-consent", heed);
   };
-  /** @param {string} purpose @param {string[]} names @param {string[]} keys @param {() => void} run */
-  const stop = (purpose, names, keys, run) => {
+  /** @param {string} id @param {string} purpose @param {string[]} names @param {string[]} keys @param {() => void} run */
+  const stop = (id, purpose, names, keys, run) => {
     if (ids && ids.includes(purpose)) return;
-    attempt(run);
+    // what has ceased on this page has told its vendor already
+    if (started[id] !== false) attempt(run);
     forget(names, keys);
   };
   /* services */

@@ -215,10 +215,14 @@ async def _page(request: Request) -> Response:
     return response
 
 
+_FILM = (
+    "<p><a href='/two'>Before</a></p>{{ consent_embed('youtube', 'https://youtu.be/M7lc1UVf-VE', "
+    "title='The film', lang=request.query_params.get('lang')) }}<p id='after'>After it</p>"
+)
 # Pages that say themselves what is in them.
 _OWN = {
-    "/embed": "<p><a href='/two'>Before</a></p>{{ consent_embed('youtube', 'https://youtu.be/M7lc1UVf-VE', "
-    "title='The film', lang=request.query_params.get('lang')) }}<p id='after'>After it</p>",
+    "/embed": _FILM,
+    "/films/1927/film": _FILM,
     "/waiting": "<script type='text/plain' data-consent='analytics'>window.begun = (window.begun || 0) + 1"
     "</script><script type='text/plain' data-consent='media'>window.never = 1</script>"
     "<iframe data-consent='media' data-src='/two' title='Two'></iframe>",

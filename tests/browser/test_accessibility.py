@@ -36,6 +36,7 @@ def _faults(page: Page, *, scope: str = "") -> list[str]:
     ]
 
 
+@pytest.mark.rule("X1")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("layout", _LAYOUTS)
 def test_x1_axe_finds_nothing(
@@ -52,6 +53,7 @@ def test_x1_axe_finds_nothing(
     assert _faults(page, scope="#gem-settings") == []
 
 
+@pytest.mark.rule("X1")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_x1_axe_finds_nothing_on_the_page(
     serve: Callable[..., Site], newcomer: Newcomer, scheme: str
@@ -70,6 +72,7 @@ def test_x1_axe_finds_nothing_on_the_page(
     assert _faults(page) == []
 
 
+@pytest.mark.rule("X1")
 def test_x1_axe_finds_nothing_in_embeds(serve: Callable[..., Site], newcomer: Newcomer) -> None:
     """axe-core finds nothing in the placeholder of an embed."""
     visitor = newcomer(serve(MEDIA))
@@ -77,6 +80,7 @@ def test_x1_axe_finds_nothing_in_embeds(serve: Callable[..., Site], newcomer: Ne
     assert _faults(page, scope=".gem-embed") == []
 
 
+@pytest.mark.rule("X1")
 def test_x1_tree_says_what_is_seen(serve: Callable[..., Site], newcomer: Newcomer) -> None:
     """The notice is a named region: heading, words, purposes, then two buttons and a link, in that order."""
     visitor = newcomer(serve(SEVERAL))
@@ -101,6 +105,7 @@ def test_x1_tree_says_what_is_seen(serve: Callable[..., Site], newcomer: Newcome
     )
 
 
+@pytest.mark.rule("X1")
 def test_x1_tree_of_preferences(serve: Callable[..., Site], newcomer: Newcomer) -> None:
     """In place: a named dialog, modal, whose boxes are named by their purpose and say their state."""
     visitor = newcomer(serve(SEVERAL))
@@ -131,6 +136,7 @@ def test_x1_tree_of_preferences(serve: Callable[..., Site], newcomer: Newcomer) 
     assert ("link", "The last link") not in named
 
 
+@pytest.mark.rule("X1")
 def test_x1_focus_goes_in_and_comes_back(serve: Callable[..., Site], newcomer: Newcomer) -> None:
     """By keyboard alone: into the preferences, round in them, out by Escape to where it was."""
     site = serve(SEVERAL)
@@ -151,6 +157,7 @@ def test_x1_focus_goes_in_and_comes_back(serve: Callable[..., Site], newcomer: N
     assert site.rows() == []
 
 
+@pytest.mark.rule("X1")
 def test_x1_saved_choice_is_spoken(site: Site, newcomer: Newcomer) -> None:
     """The status is there before it speaks, is polite, and says once that the choice is saved."""
     visitor = newcomer(site)
@@ -170,6 +177,7 @@ def test_x1_saved_choice_is_spoken(site: Site, newcomer: Newcomer) -> None:
     expect(page.get_by_role("link", name="Manage my cookies")).to_be_focused()
 
 
+@pytest.mark.rule("X1")
 @pytest.mark.parametrize("layout", _LAYOUTS)
 @pytest.mark.parametrize(
     ("size", "style"),
@@ -202,6 +210,7 @@ def test_x1_larger_text_loses_nothing(
     expect(link).to_be_in_viewport()
 
 
+@pytest.mark.rule("P6", "X1")
 def test_x1_nothing_ends_by_itself(site: Site, newcomer: Newcomer) -> None:
     """Nothing moves, and nothing goes away by itself: no timer, no animation (P6; WCAG 2.2.1, 2.3.3)."""
     visitor = newcomer(site)
@@ -214,6 +223,7 @@ def test_x1_nothing_ends_by_itself(site: Site, newcomer: Newcomer) -> None:
     assert not visitor.cookies()
 
 
+@pytest.mark.rule("X1")
 def test_x1_names_hold_what_is_read(visitor: Visitor) -> None:
     """The name of every control holds its visible words (2.5.3)."""
     visitor.visit()

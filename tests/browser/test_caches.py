@@ -37,6 +37,7 @@ window.fetch = (...given) => {
 """
 
 
+@pytest.mark.rule("C8")
 def test_shared_bytes_are_the_same(site: Site, newcomer: Newcomer) -> None:
     """A shared document is the same for whoever has not chosen, has accepted, or asks in another language."""
     visitor = newcomer(site)
@@ -104,6 +105,7 @@ def test_hint_alone_is_not_believed(site: Site, newcomer: Newcomer) -> None:
     assert visitor.outside() == []
 
 
+@pytest.mark.rule("W3")
 def test_revived_page_is_silent(site: Site, newcomer: Newcomer) -> None:
     """A page out of the back/forward cache sends nothing, and shows the present choice."""
     visitor = newcomer(site)
@@ -125,6 +127,7 @@ def test_revived_page_is_silent(site: Site, newcomer: Newcomer) -> None:
     assert not {"_ga", "_ga_XXXXXXXXXX"} & visitor.cookies().keys()
 
 
+@pytest.mark.rule("W3")
 def test_other_tab_falls_silent(site: Site, newcomer: Newcomer) -> None:
     """A tab that comes to the front after a withdrawal in another one stops its tag."""
     visitor = newcomer(site)
@@ -142,6 +145,7 @@ def test_other_tab_falls_silent(site: Site, newcomer: Newcomer) -> None:
     assert visitor.outside() == []
 
 
+@pytest.mark.rule("W3")
 def test_old_bytes_stay_silent(site: Site, newcomer: Newcomer) -> None:
     """A page with the tag in it, out of a cache that ignores ``Vary``, starts nothing after a withdrawal."""
     visitor = newcomer(site)

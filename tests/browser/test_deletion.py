@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from browser.pages import Site
+from browser.pages import POLICY, Site
 from browser.visitor import Newcomer, Visitor
+from gem_consent import Service, Tracker
+from gem_consent.policy import Storage
 
 pytestmark = pytest.mark.browser
 
@@ -21,9 +24,11 @@ _HOSTS = {
 }
 _TRACKERS = ("_ga", "_ga_XXXXXXXXXX", "_ga_OTHER")
 _SITES_OWN = ("session", "csrf", "gapless", "_gallery")
+_STORAGES: tuple[Storage, ...] = ("localStorage", "sessionStorage")
 _CONSENT = ("gem_consent", "gem_consent_hint")
 
 
+@pytest.mark.rule("W4", "W5")
 @pytest.mark.parametrize("host", _HOSTS)
 def test_withdrawal_deletes_everywhere(site: Site, newcomer: Newcomer, has_script: bool, host: str) -> None:
     """Host, parent domains, path /fr and HttpOnly: all trackers go, and what the site itself keeps stays."""
@@ -44,6 +49,7 @@ def test_withdrawal_deletes_everywhere(site: Site, newcomer: Newcomer, has_scrip
     assert cleared == []
 
 
+@pytest.mark.rule("W4")
 def test_next_documents_delete_the_rest(site: Site, newcomer: Newcomer) -> None:
     """A tracker that was kept for another path goes with the first document that is asked for there."""
     visitor = newcomer(site, has_script=False)
@@ -55,6 +61,26 @@ def test_next_documents_delete_the_rest(site: Site, newcomer: Newcomer) -> None:
     assert len(_kept(visitor, ["_ga_OTHER"])) == len(planted)
     visitor.visit("/fr/page", "www.example.com")
     assert _kept(visitor, ["_ga_OTHER"]) == []
+
+
+@pytest.mark.rule("W4", "W5")
+def test_stored_keys_go_too(serve: Callable[..., Site], newcomer: Newcomer) -> None:
+    """Keys that a service keeps in the browser's storages go with a withdrawal, and the site's own stay."""
+    chat = Service(
+        "chat",
+        name="Chat",
+        purpose="preferences",
+        provider="Example Chat",
+        trackers=[Tracker("chat_*", None, storage=storage) for storage in _STORAGES],
+        start="".join(f"{storage}.chat_1 = {storage}.own = 'x';" for storage in _STORAGES),
+    )
+    visitor = newcomer(serve(replace(POLICY, services=[chat])))
+    visitor.visit()
+    visitor.button("Accept all").click()
+    kept = "[localStorage, sessionStorage].map((one) => Object.keys(one).sort().join())"
+    visitor.page.wait_for_function(f"{kept}.every((keys) => keys === 'chat_1,own')")
+    visitor.withdraw()
+    assert visitor.page.evaluate(kept) == ["own", "own"]
 
 
 def _planted(host: str, names: Any) -> Iterator[Any]:

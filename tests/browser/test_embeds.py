@@ -43,6 +43,7 @@ def _height(visitor: Visitor) -> float:
     return box["height"]
 
 
+@pytest.mark.rule("P1")
 def test_vendor_is_not_asked_before(watcher: Visitor) -> None:
     """The placeholder has the embed's size, names who would receive data, and asks nothing of them (P1)."""
     assert watcher.outside() == []

@@ -147,6 +147,7 @@ def test_frame_without_cookies_works(site: Site, newcomer: Newcomer) -> None:
     assert visitor.troubles == []
 
 
+@pytest.mark.rule("S1", "S4", "S5")
 def test_saving_grants_what_is_ticked(
     serve: Callable[..., Site], newcomer: Newcomer, has_script: bool
 ) -> None:

@@ -31,6 +31,7 @@ _LOOK = """\
 """
 
 
+@pytest.mark.rule("L3")
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (768, 1024), (1280, 800)])
 def test_every_language_fits(site: Site, newcomer: Newcomer, width: int, height: int) -> None:
     """Nothing overflows, the two buttons are of one size and in view, and half of the window stays free."""

@@ -22,6 +22,7 @@ _TRACKERS = {"_ga", "_ga_XXXXXXXXXX"}
 _LONGEST = timedelta(days=393)
 
 
+@pytest.mark.rule("P1", "P2", "P3", "P5", "P6")
 def test_nothing_before_the_choice(visitor: Visitor, site: Site) -> None:
     """A first visit requests the document alone, keeps nothing in the browser, and writes no row."""
     page = visitor.visit()
@@ -59,6 +60,7 @@ def test_acceptance_starts_the_tag(site: Site, newcomer: Newcomer) -> None:
     assert site.rows() == [_GIVEN]
 
 
+@pytest.mark.rule("A2", "A4")
 def test_acceptance_reaches_page_two(site: Site, newcomer: Newcomer) -> None:
     """The next page carries the tag itself, shows no notice, and does not slide the tracker's expiry."""
     visitor = newcomer(site)
@@ -107,6 +109,7 @@ window.fetch = (...given) => {
 """
 
 
+@pytest.mark.rule("W3")
 def test_withdrawal_silences_the_tag(site: Site, newcomer: Newcomer) -> None:
     """From the press on nothing is sent; the tag is off before the page reloads, and its cookies are gone."""
     visitor = newcomer(site)
@@ -145,6 +148,7 @@ def test_withdrawal_works_without_script(site: Site, newcomer: Newcomer) -> None
     assert site.rows() == [_GIVEN, _WITHDRAWN]
 
 
+@pytest.mark.rule("R1", "R2")
 def test_refusal_loads_nothing(visitor: Visitor, site: Site) -> None:
     """A refusal is one row, kept as long as an acceptance; nothing loads then, nor on the next pages."""
     visitor.visit()
@@ -180,6 +184,7 @@ def test_same_choice_writes_nothing(visitor: Visitor, site: Site) -> None:
     assert site.rows() == [_REFUSED]
 
 
+@pytest.mark.rule("C3")
 def test_choice_ends_by_the_servers_clock(visitor: Visitor, site: Site) -> None:
     """After 393 days the server asks again, though the browser still sends the cookie; the tag is silent."""
     visitor.visit()
@@ -214,6 +219,7 @@ def test_choice_ends_by_the_pages_clock(site: Site, newcomer: Newcomer) -> None:
     assert visitor.outside() == []
 
 
+@pytest.mark.rule("X1")
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_keyboard_alone_suffices(visitor: Visitor, site: Site, key: str) -> None:
     """Tab reaches the notice before the page; Enter and Space choose, and withdraw again."""
@@ -232,6 +238,7 @@ def test_keyboard_alone_suffices(visitor: Visitor, site: Site, key: str) -> None
     assert site.rows() == [_GIVEN, _WITHDRAWN]
 
 
+@pytest.mark.rule("R4")
 def test_keyboard_alone_refuses(visitor: Visitor, site: Site) -> None:
     """Refusing by keyboard takes one key more than accepting at most."""
     visitor.visit()

@@ -15,6 +15,7 @@ _OTHERS = ["/strict", "/none", "/default", "/headers"]
 _HOST = "https://www.googletagmanager.com"
 
 
+@pytest.mark.rule("P8")
 @pytest.mark.parametrize("path", [*_OWN_RUNS, *_OTHERS])
 def test_policy_blocks_nothing(site: Site, newcomer: Newcomer, path: str) -> None:
     """No violation and no error before the choice, after it, on the next visit, nor after withdrawing.

@@ -28,7 +28,7 @@ _STYLE = """\
 
 # Relative luminance and contrast: WCAG 2.2, "contrast ratio".
 _CONTRAST = """\
-(one) => {
+(one, edge) => {
   const parts = (colour) => colour.match(/[0-9.]+/g).map(Number);
   const ground = (element) => {
     const colour = parts(getComputedStyle(element).backgroundColor);
@@ -38,7 +38,9 @@ _CONTRAST = """\
   const light = (colour) => colour.slice(0, 3).map((part) => part / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
     .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-  const [low, high] = [light(parts(getComputedStyle(one).color)), light(ground(one))].sort((a, b) => a - b);
+  const colour = getComputedStyle(one)[edge || "color"];
+  const around = edge ? one.parentElement : one;
+  const [low, high] = [light(parts(colour)), light(ground(around))].sort((a, b) => a - b);
   return (high + 0.05) / (low + 0.05);
 }
 """
@@ -61,6 +63,7 @@ def looking(request: pytest.FixtureRequest, serve: Callable[..., Site], newcomer
     return visitor
 
 
+@pytest.mark.rule("L1", "L2", "L3", "L4", "L5")
 def test_buttons_are_equal(looking: Visitor) -> None:
     """Accept and reject: same layer, element, style and area, both in sight without scrolling (L1 to L5)."""
     accept, reject = _both(looking)
@@ -75,6 +78,7 @@ def test_buttons_are_equal(looking: Visitor) -> None:
     assert 0.9 <= _area(accept) / _area(reject) <= 1.1
 
 
+@pytest.mark.rule("L7", "L9")
 def test_purposes_come_first(looking: Visitor) -> None:
     """Each purpose, by title and line, stands before the buttons; the way back is named (L7, L9)."""
     for purpose in SEVERAL.asked:
@@ -87,6 +91,7 @@ def test_purposes_come_first(looking: Visitor) -> None:
         assert needed in words
 
 
+@pytest.mark.rule("P7")
 def test_notice_leaves_the_page_in_sight(looking: Visitor) -> None:
     """The bar covers half of the screen at most, four fifths of a very low one, and locks nothing (P7)."""
     viewport = looking.page.viewport_size
@@ -99,6 +104,7 @@ def test_notice_leaves_the_page_in_sight(looking: Visitor) -> None:
     assert looking.page.locator("[inert], [aria-hidden=true]").count() == 0
 
 
+@pytest.mark.rule("X1")
 def test_targets_are_large(looking: Visitor) -> None:
     """Buttons and the links beside them measure 44 pixels at least, before the choice and after it."""
     _assert_large(looking.notice.locator("form").locator("button, a"), 3)
@@ -107,6 +113,7 @@ def test_targets_are_large(looking: Visitor) -> None:
     _assert_large(looking.control.locator("button, a"), 2)
 
 
+@pytest.mark.rule("X1")
 def test_focus_is_never_hidden(looking: Visitor) -> None:
     """The page's last link, focused, is under neither the notice nor the control (WCAG 2.2, 2.4.11)."""
     for is_decided in (False, True):
@@ -118,6 +125,7 @@ def test_focus_is_never_hidden(looking: Visitor) -> None:
         assert last.evaluate(_IS_CLEAR)
 
 
+@pytest.mark.rule("L4")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_can_be_read(serve: Callable[..., Site], newcomer: Newcomer, scheme: str) -> None:
     """Every text has a contrast of 4.5 at least: in the notice, the control and the preferences page (L4)."""
@@ -129,6 +137,18 @@ def test_words_can_be_read(serve: Callable[..., Site], newcomer: Newcomer, schem
     _assert_readable(visitor.open_preferences(visitor.control.get_by_role("link")))
     visitor.page.goto(visitor.site.url("/privacy-choices"))
     _assert_readable(visitor.page.locator("body"))
+
+
+@pytest.mark.rule("L4")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_buttons_stand_out(site: Site, newcomer: Newcomer, scheme: str) -> None:
+    """Edge, ground and focus ring of both buttons have a contrast of 3 at least around them (WCAG 1.4.11)."""
+    visitor = newcomer(site, color_scheme=scheme)
+    visitor.visit()
+    for button in _both(visitor):
+        visitor.tab_to(button)
+        for part in ("borderTopColor", "backgroundColor", "outlineColor"):
+            assert button.evaluate(_CONTRAST, part) >= 3, part
 
 
 def test_notice_comes_first_by_keyboard(looking: Visitor) -> None:
@@ -144,6 +164,7 @@ def test_notice_comes_first_by_keyboard(looking: Visitor) -> None:
     assert named[:5] == ["Privacy policy", "Accept all", "Reject all", "Choose in detail", "page"]
 
 
+@pytest.mark.rule("L8", "S3")
 def test_links_lead_somewhere(visitor: Visitor) -> None:
     """Details and privacy policy are one click away and answer; the two buttons are there too (L8, S3)."""
     visitor.visit()
@@ -159,6 +180,7 @@ def test_links_lead_somewhere(visitor: Visitor) -> None:
     expect(visitor.page.get_by_text("No choice of yours has been recorded")).to_be_visible()
 
 
+@pytest.mark.rule("L6", "L12")
 def test_language_is_the_pages(visitor: Visitor) -> None:
     """The notice speaks the page's language, and so does the preferences page behind it (L6, L12)."""
     visitor.visit("/lang/fr")
@@ -171,6 +193,7 @@ def test_language_is_the_pages(visitor: Visitor) -> None:
     assert answer.value.headers["content-language"] == "fr"
 
 
+@pytest.mark.rule("W1", "W2", "W7")
 def test_withdrawal_takes_one_press(visitor: Visitor, site: Site) -> None:
     """From any page withdrawing takes one press, as accepting did (W1, W2)."""
     paths = ["/", "/two", "/fr/page", *(["/shared"] if visitor.has_script else [])]

@@ -29,6 +29,7 @@ def signalling(newcomer: Newcomer, site: Site) -> Visitor:
     return visitor
 
 
+@pytest.mark.rule("G1")
 @pytest.mark.parametrize("path", ["/", "/shared"])
 def test_signal_refuses(serve: Callable[..., Site], newcomer: Newcomer, path: str) -> None:
     """Where the site obeys the signal there is no notice, on a private page and on a shared one."""
