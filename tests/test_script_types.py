@@ -20,7 +20,7 @@ needs_compiler = pytest.mark.skipif(
 # A service that is granted and one that is not, as a policy's are called.
 SERVICES = """
 start("tool", "analytics", (secondsLeft) => { secondsLeft.toFixed(); }, () => { forget(["_t*"], ["key"]); });
-stop("media", ["vid_*"], ["key"], () => {});
+stop("video", "media", ["vid_*"], ["key"], () => {});
 """
 SLIPS = [
     ("notice.js", 'ask("settle")', 'ask("settled")'),
