@@ -9,6 +9,7 @@ import pytest
 from asgi import make_policy
 
 from gem_consent import ConfigurationError
+from gem_consent.consent import UNDECIDED
 from gem_consent.rendering import Appearance, Renderer, Slots, View
 
 OWN = Path(__file__).parent.parent / "gem_consent" / "templates"
@@ -46,6 +47,18 @@ def test_library_templates_are_whole(folder: Path) -> None:
     """An empty folder changes nothing, with the control and without."""
     for has_control in (True, False):
         assert start(folder, has_control=has_control).notices
+
+
+def test_own_page_needs_no_base(folder: Path) -> None:
+    """A page of the site's own may be a whole document by itself, as well as a part of the library's."""
+    text = (OWN / "preferences.html").read_text("utf-8")
+    head, body = text.split("{% block body %}\n")
+    whole = f"{head.partition('{% block head %}')[0]}<!doctype html><title>Own</title>{body}"
+    whole = whole.replace('{% extends "document.html" %}\n', "").replace("{% endblock %}\n", "")
+    (folder / "preferences.html").write_text(whole, "utf-8")
+    page, _ = start(folder).preferences("en", UNDECIDED, Slots("/p"), history=None)
+    assert page.count(b"<!doctype html>") == 1
+    assert b"<title>Own</title><main>" in page
 
 
 @pytest.mark.parametrize(
