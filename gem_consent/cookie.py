@@ -19,6 +19,7 @@ from gem_consent.policy import Policy
 
 __all__ = [
     "HINT_NAME",
+    "NAME",
     "ConsentCookie",
     "cookie_name",
     "hint_value",
@@ -26,6 +27,9 @@ __all__ = [
     "set_cookie_headers",
     "the_better",
 ]
+
+NAME = b"gem_consent"
+"""What is in the name of each cookie of the library's own."""
 
 HINT_NAME = "gem_consent_hint"
 _NAME = "gem_consent"

@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["DocumentStream", "Insertions", "Outcome", "WholeHead", "filled", "whole_head"]
+__all__ = [
+    "DocumentStream",
+    "Insertions",
+    "Outcome",
+    "WholeHead",
+    "filled",
+    "joined",
+    "opening_of",
+    "whole_head",
+]
 
 SEARCH_BYTES = 64 * 1024
 PRESCAN_BYTES = 1024
@@ -64,12 +73,34 @@ def whole_head(chunk: bytes) -> WholeHead | None:
     return None if match is None else WholeHead(match.end(1), match.end(), _lang(match[2] or b""))
 
 
+def opening_of(chunk: bytes) -> bytes:
+    """Give a document's first chunk up to the end of its first `<body>`, as far as a search can tell.
+
+    If `whole_head` finds both places in that, they are the chunk's as well: of what follows it reads nothing,
+    and what an end would cut short has no `<body>` after it. Empty where there is none in 64 KiB.
+    """
+    at = chunk.find(b"<body", 0, SEARCH_BYTES)
+    return chunk[: chunk.find(b">", at, SEARCH_BYTES) + 1] if at >= 0 else b""
+
+
 def filled(chunk: bytes, places: WholeHead, head: bytes, body: bytes) -> bytes:
     """Give a chunk with both insertions."""
     head_at, body_at, _ = places
+    return joined(b"".join((chunk[:head_at], head, chunk[head_at:body_at], body)), chunk, body_at)
+
+
+def joined(opening: bytes, chunk: bytes, start: int) -> bytes:
+    """Give a changed opening with what follows it in its chunk.
+
+    Args:
+        opening: the changed one.
+        chunk: the first chunk as it came.
+        start: where in it the rest begins.
+    """
     # a view saves the second copy of a large rest, and costs more than it saves for a small one
-    rest = chunk[body_at:] if len(chunk) < _WORTH_A_VIEW_BYTES else memoryview(chunk)[body_at:]
-    return b"".join((chunk[:head_at], head, chunk[head_at:body_at], body, rest))
+    if len(chunk) < _WORTH_A_VIEW_BYTES:
+        return opening + chunk[start:]
+    return b"".join((opening, memoryview(chunk)[start:]))
 
 
 class DocumentStream:

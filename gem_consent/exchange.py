@@ -15,7 +15,7 @@ from urllib.parse import quote
 from gem_consent import caching, csp, rewritable, set_cookie
 from gem_consent.compression import GzipDocumentStream
 from gem_consent.consent import Choice, Consent
-from gem_consent.document import DocumentStream, Outcome, WholeHead, filled, whole_head
+from gem_consent.document import DocumentStream, Outcome, joined, opening_of
 from gem_consent.errors import ConfigurationError
 from gem_consent.headers import Headers, without
 from gem_consent.inventory import Seen, family_of
@@ -33,6 +33,7 @@ _logger = logging.getLogger("gem_consent")
 
 _SHARED = View(is_shared=True)
 _MAX_RETURN_BYTES = 2048
+_UTF8 = frozenset({b"utf-8", b"utf8"})
 _FILE_EXTENSIONS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 
@@ -50,6 +51,7 @@ class Exchange:
         placed: the parts that a template has rendered.
         nonce: that of the page's Content-Security-Policy, once its headers are known.
         is_quiet: the page's policy forbids what starts a service, so that none is.
+        has_leftovers: once it is known who asks: there are cookies that their own documents delete.
         sent: the response's headers, once they have left.
     """
 
@@ -57,6 +59,7 @@ class Exchange:
     placed: frozenset[str] = frozenset()
     nonce: str | None = None
     is_quiet = False
+    has_leftovers = False
     _choice: Choice | None = None
     _standing: Standing | None = None
     _document: _RewrittenDocument | None = None
@@ -91,14 +94,14 @@ class Exchange:
         A streamed response that began for everyone can no longer become one visitor's: what asks after that
         is told that nothing is granted.
         """
-        if self._is_too_late():
+        if self.sent is not None and self._is_too_late(self.sent):
             return self.site.stranger.consent
         self.is_read = True
-        return self.consent
+        return (self._standing or self._judge()).consent
 
-    def _is_too_late(self) -> bool:
-        """Say whether the headers have left, and did not say that the response is one visitor's."""
-        if self.sent is None or self.is_read or caching.is_private(self.sent):
+    def _is_too_late(self, sent: Headers) -> bool:
+        """Say whether the headers that have left did not say that the response is one visitor's."""
+        if self.is_read or caching.is_private(sent):
             return False
         _logger.warning(
             "the consent was read after a response for everyone had begun, so nothing counts as granted: "
@@ -113,22 +116,19 @@ class Exchange:
     def _judge(self) -> Standing:
         if self._standing is not None:
             return self._standing
-        site = self.site
+        site, scope = self.site, self.scope
         standing = site.stranger
-        if b"cookie" in self.request:
-            self._choice = site.read_choice(self._cookies(), self.scope, self.now)
-            standing = site.standing(self._choice, self.now)
+        line = self.request.get(b"cookie")
+        if line is not None:
+            if len(scope["headers"]) != len(self.request):
+                # HTTP/2 may split it (RFC 9113, section 8.2.3)
+                line = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+            carried = site.carried(line, scope, self.now)
+            self._choice, standing, self.has_leftovers = carried
         if standing is site.stranger:
-            standing = site.undecided(self.scope["headers"], self.request.get(b"user-agent", b""))
+            standing = site.undecided(scope["headers"], self.request.get(b"user-agent", b""))
         self._standing = standing
         return standing
-
-    def _cookies(self) -> Sequence[bytes]:
-        """Give the request's ``Cookie`` lines; HTTP/2 may split them (RFC 9113, section 8.2.3)."""
-        headers = self.scope["headers"]
-        if len(headers) == len(self.request):
-            return (self.request[b"cookie"],)
-        return [value for name, value in headers if name == b"cookie"]
 
     def place(self, part: str) -> View:
         """Note that a template renders this part, and give the view it has to show.
@@ -137,7 +137,9 @@ class Exchange:
         everyone.
         """
         self.placed |= {part}
-        if self.site.insert == "never" or self.site.documents(self.scope) == "shared" or self._is_too_late():
+        if self.site.insert == "never" or self.site.documents(self.scope) == "shared":
+            return _SHARED
+        if self.sent is not None and self._is_too_late(self.sent):
             return _SHARED
         self.read_consent()
         return self.view
@@ -150,13 +152,15 @@ class Exchange:
         accepted = None if view.is_shared else self.request.get(b"accept-language", b"").decode("latin-1")
         return renderer.language(None, accepted)
 
-    def slots(self, view: View, *, nonce: str | None = None, needs_reload: bool = False) -> Slots:
+    def slots(
+        self, view: View, *, nonce: str | None = None, needs_reload: bool = False, is_utf8: bool = False
+    ) -> Slots:
         """Give what this request fills into a part."""
         scope = self.scope
         root = self.site.root(scope)
         query = b"" if view.is_shared else scope.get("query_string", b"")
         return_to = _return_to(scope.get("raw_path"), scope["path"], query, root)
-        return Slots(root + self.site.path, return_to, nonce, needs_reload, self.is_quiet)
+        return Slots(root + self.site.path, return_to, nonce, needs_reload, self.is_quiet, is_utf8)
 
     def request_scope(self) -> Scope:
         """Give the scope for the application: this exchange in its state, and for documents what they allow.
@@ -175,7 +179,7 @@ class Exchange:
         headers = scope["headers"]
         if not caching.CONDITIONS.isdisjoint(request):
             headers = self._without_conditions(headers)
-        headers = rewritable.narrowed(headers, request.get(b"accept-encoding"))
+        headers = rewritable.narrowed(headers, request)
         extensions = scope.get("extensions")
         if extensions and not _FILE_EXTENSIONS.isdisjoint(extensions):
             kept = {name: value for name, value in extensions.items() if name not in _FILE_EXTENSIONS}
@@ -190,19 +194,25 @@ class Exchange:
         suffixes = [self.site.renderer.suffix(view) for view in (_SHARED, self.view)]
         return caching.request_conditions(headers, suffixes, is_navigation=is_navigation)
 
-    async def send(self, message: Message) -> None:
-        """Take a message of the application's, and send on what the visitor may get."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take a message of the application's, and send on what the visitor may get.
+
+        Most messages leave as they are: a coroutine of our own around each would cost more than the rest.
+        """
         kind = message["type"]
         if kind == "http.response.start":
             started = self._started(message)
-            if started is not None:
-                await self._send(started)
-        elif self._document is None:
-            await self._send(message)
-        elif kind == "http.response.body":
-            for answer in self._document.body(message):
+            return _done() if started is None else self._send(started)
+        if self._document is None:
+            return self._send(message)
+        return self._send_of(self._document, message)
+
+    async def _send_of(self, document: _RewrittenDocument, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.body":
+            for answer in document.body(message):
                 await self._send(answer)
-            if self._document.is_done:
+            if document.is_done:
                 self._document = None
         else:
             if kind in _FILE_EXTENSIONS:
@@ -232,12 +242,13 @@ class Exchange:
         if not isinstance(headers, list):
             headers = list(headers)
             message = {**message, "headers": headers}
-        names = {name.lower(): value for name, value in headers}
+        names = rewritable.by_name(headers)
         status = message["status"]
-        if not self._is_document(status, headers, names):
-            return self._untouched(message, headers, names)
-        if status != 304 and self.scope["method"] != "HEAD":
-            self._document = _RewrittenDocument(self, message, headers, names)
+        charset = rewritable.html_charset(names.get(b"content-type", b""))
+        if (charset is None and status != 304) or not self._is_document(status, headers, names):
+            return self._untouched(message, headers, names, is_html=charset is not None)
+        if charset is not None and status != 304 and self.scope["method"] != "HEAD":
+            self._document = _RewrittenDocument(self, message, headers, names, charset)
             return None
         view = self._confirmed_view() if message["status"] == 304 else self.chosen_view(headers)
         headers = self.changed_headers(list(headers), view)
@@ -245,9 +256,10 @@ class Exchange:
             headers = without(headers, {b"content-length"})
         return {**message, "headers": headers}
 
-    def _untouched(self, message: Message, headers: Headers, names: Mapping[bytes, bytes]) -> Message:
+    def _untouched(
+        self, message: Message, headers: Headers, names: Mapping[bytes, bytes], *, is_html: bool
+    ) -> Message:
         self.sent = headers
-        is_html = rewritable.is_html(names)
         if is_html and self.site.changes_documents and message["status"] != 304:
             self.site.tally.documents[rewritable.objection(message["status"], headers, names)] += 1
         is_placed_elsewhere = self.site.insert == "never" and is_html
@@ -260,12 +272,13 @@ class Exchange:
         return message
 
     def _is_document(self, status: int, headers: Headers, names: Mapping[bytes, bytes]) -> bool:
+        """Say whether HTML, or a 304 for it, may be changed."""
         if not self.site.changes_documents:
             return False
         if status == 304:
             # only documents of ours carry a mark in their ETag, and this request asked about one
             return caching.MARK in self.request.get(b"if-none-match", b"")
-        return rewritable.is_document(status, headers, names)
+        return not rewritable.objection(status, headers, names)
 
     def chosen_view(self, headers: Headers) -> View:
         """Choose between the form for everyone and the visitor's own, by what the response says of itself."""
@@ -329,10 +342,7 @@ class Exchange:
     def leftover_deletions(self) -> Sequence[tuple[bytes, bytes]]:
         """Delete what the request still carries of services whose purpose the visitor denied."""
         standing = self._standing or self._judge()
-        find = standing.leftovers
-        if find is None or b"cookie" not in self.request:
-            return ()
-        if find.search(b";" + b";".join(self._cookies())) is None:
+        if not self.has_leftovers:
             return ()
         carried = set_cookie.request_cookie_names(self.scope["headers"])
         names = [name for name in carried if self.site.is_leftover(name, standing.consent)]
@@ -387,6 +397,10 @@ class Exchange:
         return not is_refused
 
 
+async def _done() -> None:
+    """Send nothing now."""
+
+
 class _RewrittenDocument:
     """A document under way: its start is held until the head opens, its bytes go through the scanner."""
 
@@ -395,13 +409,18 @@ class _RewrittenDocument:
     _stream: DocumentStream | GzipDocumentStream | None = None
 
     def __init__(
-        self, exchange: Exchange, start: Message, headers: Headers, names: Mapping[bytes, bytes]
+        self,
+        exchange: Exchange,
+        start: Message,
+        headers: Headers,
+        names: Mapping[bytes, bytes],
+        charset: bytes,
     ) -> None:
         self._exchange = exchange
         self._start = start
         self._headers = headers
         self._names = names
-        self._has_charset = rewritable.html_type(names[b"content-type"]) or False
+        self._charset = charset
         self._is_ordinary = rewritable.is_ordinary(names)
 
     def body(self, message: Message) -> Sequence[Message]:
@@ -409,10 +428,10 @@ class _RewrittenDocument:
         body = message.get("body", b"")
         if type(body) is not bytes:
             body = bytes(body)
-        if self._stream is None and self._is_ordinary and self._has_charset:
-            places = whole_head(body)
-            if places is not None and not self._exchange.placed:
-                return self._changed_at_once(message, body, places)
+        if self._stream is None and self._is_ordinary and self._charset and not self._exchange.placed:
+            opening = opening_of(body)
+            if opening and (answer := self._changed_at_once(message, body, opening)):
+                return answer
         stream = self._stream or self._opened()
         ready = stream.feed(body)
         if not message.get("more_body", False):
@@ -424,38 +443,45 @@ class _RewrittenDocument:
             return ()
         return self._answered(stream), {**message, "body": ready}
 
-    def _changed_at_once(self, message: Message, body: bytes, places: WholeHead) -> Sequence[Message]:
+    def _changed_at_once(self, message: Message, body: bytes, opening: bytes) -> Sequence[Message]:
         """Change a first chunk with the whole head in it; with ordinary headers, most documents are such.
 
-        The same as below, in the few steps that such a document needs: a third of the time.
+        The same as below, in the few steps that such a document needs: a third of the time. Nothing is given
+        where only the scanner can tell.
         """
         exchange = self._exchange
         site = exchange.site
         view = exchange.chosen_view([])
-        headers = [pair for pair in self._headers if pair[0].lower() != b"content-length"]
-        if not view.is_shared:
-            headers += site.privacy
-            headers += exchange.leftover_deletions()
         scope, root = exchange.scope, site.root(exchange.scope)
         query = b"" if view.is_shared else scope.get("query_string", b"")
-        head, start_of_body = site.renderer.page(
+        changed = site.renderer.opened(
             view,
-            places.lang,
+            opening,
             None if view.is_shared else exchange.request.get(b"accept-language"),
             root + site.path,
             _return_to(scope.get("raw_path"), scope["path"], query, root),
+            self._charset in _UTF8,
         )
+        if changed is None:
+            return ()
         length = self._names.get(b"content-length")
-        if length is not None and length.isdigit():
-            headers.append((b"content-length", b"%d" % (int(length) + len(head) + len(start_of_body))))
+        headers = self._headers
+        if length is not None:
+            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+            if length.isdigit():
+                headers.append((b"content-length", b"%d" % (int(length) + len(changed) - len(opening))))
+        if not view.is_shared:
+            headers = [*headers, *site.privacy]
+            if exchange.has_leftovers:
+                headers += exchange.leftover_deletions()
         exchange.sent = headers
         site.tally.documents["shared" if view.is_shared else "changed"] += 1
         self.is_held, self.is_done = False, True
         start = {**self._start, "headers": headers}
-        return start, {**message, "body": filled(body, places, head, start_of_body)}
+        return start, {**message, "body": joined(changed, body, len(opening))}
 
     def _opened(self) -> DocumentStream | GzipDocumentStream:
-        document = DocumentStream(self._insertions, has_charset=self._has_charset)
+        document = DocumentStream(self._insertions, has_charset=bool(self._charset))
         is_gzip = not self._is_ordinary and rewritable.encoding(self._headers) == "gzip"
         self._stream = GzipDocumentStream(document) if is_gzip else document
         return self._stream
@@ -487,7 +513,9 @@ class _RewrittenDocument:
         exchange.site.tally.documents["shared" if view.is_shared else "changed"] += 1
         if exchange.is_quiet:
             exchange.note_quiet(view, "Trusted Types")
-        slots = exchange.slots(view, nonce=exchange.nonce, needs_reload=needs_reload)
+        slots = exchange.slots(
+            view, nonce=exchange.nonce, needs_reload=needs_reload, is_utf8=self._charset in _UTF8
+        )
         language = exchange.language(page_language, view)
         return renderer.parts(view, language, slots, exchange.placed)
 

@@ -17,6 +17,7 @@ from jinja2.bccache import Bucket
 from gem_consent.consent import UNDECIDED, Consent
 from gem_consent.csp import Needs, hash_source
 from gem_consent.declaration import declaration
+from gem_consent.document import filled, whole_head
 from gem_consent.errors import ConfigurationError
 from gem_consent.locale import match, negotiate
 from gem_consent.markup import missing_from_notice, missing_from_preferences, missing_from_settings
@@ -45,6 +46,7 @@ LIBRARY = f"gem-consent {version('gem-consent')}"
 _TEMPLATES = Path(__file__).parent / "templates"
 _MAX_TAG_CHARACTERS = 35  # RFC 5646, section 4.4.1: what any language tag fits into
 _MAX_REMEMBERED = 256
+_MAX_REMEMBERED_BYTES = 8 * 1024
 
 _T = TypeVar("_T")
 
@@ -133,6 +135,7 @@ class Renderer:
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
         self._page = lru_cache(_MAX_REMEMBERED)(self._drawn_page)
+        self._opening = lru_cache(_MAX_REMEMBERED)(self._drawn_opening)
         self._embed = lru_cache(_MAX_REMEMBERED)(self._drawn_embed)
         self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
         self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
@@ -164,25 +167,48 @@ class Renderer:
         rest = (notice for notice in self.notices.values() if notice.digest == digest)
         return next(found, None) or next(rest, None)
 
-    def page(
-        self, view: View, page: str | None, accepted: bytes | None, prefix: str, return_to: str
-    ) -> tuple[bytes, bytes]:
-        """Give what ``language`` and ``parts`` do, for a page without a policy or parts of its own.
+    def opened(
+        self,
+        view: View,
+        opening: bytes,
+        accepted: bytes | None,
+        prefix: str,
+        return_to: str,
+        is_utf8: bool,
+    ) -> bytes | None:
+        """Give a document's opening with what goes into it; the page has no policy and no parts of its own.
 
         Args:
             view: what it shows.
-            page: the ``lang`` of the document's root element.
+            opening: as ``document.opening_of`` gives it; ``None`` is given back where it is no whole head.
             accepted: the ``Accept-Language`` header; ``None`` for a shared document.
             prefix: as in ``Slots``.
             return_to: likewise.
+            is_utf8: likewise.
         """
-        return self._page(view, page, accepted, prefix, return_to)
+        draw = self._opening if len(opening) <= _MAX_REMEMBERED_BYTES else self._drawn_opening
+        return draw(view, opening, accepted, prefix, return_to, is_utf8)
+
+    def _drawn_opening(
+        self,
+        view: View,
+        opening: bytes,
+        accepted: bytes | None,
+        prefix: str,
+        return_to: str,
+        is_utf8: bool,
+    ) -> bytes | None:
+        places = whole_head(opening)
+        if places is None:
+            return None
+        slots = Slots(prefix, return_to, is_utf8=is_utf8)
+        return filled(opening, places, *self._page(view, places.lang, accepted, slots))
 
     def _drawn_page(
-        self, view: View, page: str | None, accepted: bytes | None, prefix: str, return_to: str
+        self, view: View, page: str | None, accepted: bytes | None, slots: Slots
     ) -> tuple[bytes, bytes]:
         language = self.language(page, accepted.decode("latin-1") if accepted else None)
-        return self.parts(view, language, Slots(prefix, return_to))
+        return self.parts(view, language, slots)
 
     def parts(
         self, view: View, language: str, slots: Slots, placed: Container[str] = ()

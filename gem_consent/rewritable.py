@@ -11,7 +11,7 @@ from gem_consent.headers import Headers, values
 __all__ = [
     "by_name",
     "encoding",
-    "html_type",
+    "html_charset",
     "is_document",
     "is_html",
     "is_ordinary",
@@ -22,8 +22,10 @@ __all__ = [
 ]
 
 _NO_DOCUMENT_STATUSES = frozenset({204, 205, 206, 304})
+_CHARSET = re.compile(rb"charset\s*=\s*\"?\s*([^\s\";]+)")
 _WIDE_CHARSET = re.compile(rb"charset\s*=\s*\"?\s*(utf-?16|utf-?32|ucs-?[24])")
 _GZIP = re.compile(rb"(^|[\s,])gzip\s*(;\s*q=(?!0(\.0*)?\s*(,|$))|,|$)", re.IGNORECASE)
+_GZIP_ALONE = (b"accept-encoding", b"gzip")
 # Parts of the names that this module, caching.py, csp.py and set_cookie.py read; common names without any.
 _MEANINGFUL = re.compile(
     rb"control|pragma|expires|vary|etag|last-modified|accept-ranges|content-md5|digest|security-policy|set-cookie"
@@ -41,6 +43,8 @@ _NO_DOCUMENT_DESTINATIONS = frozenset(
 )
 
 
+# browsers share few of these, and what asks is most often a browser
+@lru_cache(maxsize=256)
 def may_be_asked(accept: bytes | None, destination: bytes | None) -> bool:
     """Say whether a request may be answered by a document; no ``Accept`` takes anything (RFC 9110, 12.5.1).
 
@@ -83,16 +87,21 @@ def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> st
 
 def is_html(names: Mapping[bytes, bytes]) -> bool:
     """Say whether a response is HTML in an encoding that holds ASCII as it is."""
-    return html_type(names.get(b"content-type", b"")) is not None
+    return html_charset(names.get(b"content-type", b"")) is not None
 
 
 # a site has few of them
 @lru_cache(maxsize=256)
-def html_type(content_type: bytes) -> bool | None:
-    """Say whether a content type names a charset; ``None`` where it is not HTML that holds ASCII as it is."""
+def html_charset(content_type: bytes) -> bytes | None:
+    """Give the charset that a content type names, in lower case, else nothing (``b""``).
+
+    ``None`` where the type is not HTML, or its charset does not hold ASCII as it is.
+    """
     kind, _, parameters = content_type.lower().partition(b";")
-    is_readable = kind.strip() == b"text/html" and _WIDE_CHARSET.search(parameters) is None
-    return b"charset" in parameters if is_readable else None
+    if kind.strip() != b"text/html" or _WIDE_CHARSET.search(parameters) is not None:
+        return None
+    named = _CHARSET.search(parameters)
+    return named[1] if named else b""
 
 
 def is_ordinary(names: Mapping[bytes, bytes]) -> bool:
@@ -125,7 +134,9 @@ def encoding(headers: Headers) -> str:
 
 def by_name(headers: Headers) -> dict[bytes, bytes]:
     """Give headers by name, in lower case; of several, the last."""
-    return {key.lower(): value for key, value in headers}
+    names = dict(headers)
+    # as ASGI has them, which not every framework does
+    return names if b"".join(names).islower() else {key.lower(): value for key, value in headers}
 
 
 def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -> Headers:
@@ -139,12 +150,21 @@ def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -
     return resized
 
 
-def narrowed(headers: Headers, accepted: bytes | None) -> Headers:
-    """Ask the application for gzip or nothing, whatever else the browser takes."""
+def narrowed(headers: Headers, names: Mapping[bytes, bytes]) -> Headers:
+    """Ask the application for gzip or nothing, whatever else the browser takes.
+
+    Args:
+        headers: the request's.
+        names: the same by name, in lower case.
+    """
+    accepted = names.get(b"accept-encoding")
     if accepted is None or accepted == b"gzip":
         return headers
+    if len(names) == len(headers) and _takes_gzip(accepted):
+        at = headers.index((b"accept-encoding", accepted))
+        return [*headers[:at], _GZIP_ALONE, *headers[at + 1 :]]
     others = [pair for pair in headers if pair[0] != b"accept-encoding"]
-    return [*others, (b"accept-encoding", b"gzip")] if _takes_gzip(accepted) else others
+    return [*others, _GZIP_ALONE] if _takes_gzip(accepted) else others
 
 
 @lru_cache(maxsize=256)

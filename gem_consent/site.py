@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gem_consent.client import has_gpc, is_crawler
 from gem_consent.consent import UNDECIDED, Choice, Consent, consent_from, expires_at
-from gem_consent.cookie import HINT_NAME, ConsentCookie, cookie_name, the_better
+from gem_consent.cookie import HINT_NAME, NAME, ConsentCookie, cookie_name, the_better
 from gem_consent.headers import Headers
 from gem_consent.inventory import Inventory, declared_seconds
 from gem_consent.ledger.store import Ledger
@@ -23,6 +24,7 @@ from gem_consent.services import own_service
 from gem_consent.telemetry import Tally
 
 __all__ = [
+    "Carried",
     "DocumentsMode",
     "GpcMode",
     "InsertMode",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _MAX_REMEMBERED = 1024
+_MAX_REMEMBERED_BYTES = 4096
 _MAX_NAME_CHARACTERS = 256
 _PATIENCE_SECONDS = 2.0
 
@@ -61,6 +64,20 @@ class Standing(NamedTuple):
     view: View
     ends_at: int
     leftovers: re.Pattern[bytes] | None
+
+
+class Carried(NamedTuple):
+    """What a request's ``Cookie`` line says.
+
+    Args:
+        choice: the verified choice, even if it is over or of another policy.
+        standing: what it means today.
+        has_leftovers: there are cookies that this visitor's own documents delete.
+    """
+
+    choice: Choice | None
+    standing: Standing
+    has_leftovers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +129,17 @@ class Site:
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
     _declared: Callable[[str], tuple[str, int | None] | None] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
+    _nothing: Carried = field(init=False, repr=False)
+    _carried: OrderedDict[tuple[bytes, object], Carried] = field(
+        init=False, repr=False, default_factory=OrderedDict
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
         object.__setattr__(self, "stranger", self._judged(None))
         unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
         object.__setattr__(self, "unasked", unasked)
+        object.__setattr__(self, "_nothing", Carried(None, self.stranger, has_leftovers=False))
         object.__setattr__(self, "variance", [(b"vary", b"Sec-GPC")] if self.gpc == "refuse" else [])
         privacy = [(b"cache-control", b"private"), (b"vary", b"Cookie"), *self.variance]
         object.__setattr__(self, "privacy", privacy)
@@ -204,16 +226,38 @@ class Site:
         """Say whether this request's cookies are https cookies."""
         return scope.get("scheme") == "https" if self.https_only is None else self.https_only
 
-    def read_choice(self, cookies: Sequence[bytes], scope: Mapping[str, Any], now: int) -> Choice | None:
-        """Find the choice that counts among a request's cookies, or ``None``.
+    def carried(self, line: bytes, scope: Mapping[str, Any], now: int) -> Carried:
+        """Say what a ``Cookie`` line means.
+
+        Lines with a choice that stands are remembered: a visitor's hardly changes from page to page.
+        """
+        if NAME not in line:
+            return self._nothing
+        key = (line, scope.get("scheme"))
+        carried = self._carried.get(key)
+        if carried is not None and now < carried.standing.ends_at:
+            return carried
+        choice = self._read_choice(line, scope, now)
+        standing = self.standing(choice, now)
+        has_leftovers = standing.leftovers is not None and standing.leftovers.search(b";" + line) is not None
+        carried = Carried(choice, standing, has_leftovers)
+        # which domain a host shares with is not in the line
+        if choice and self.share_domain is None and len(line) <= _MAX_REMEMBERED_BYTES:
+            self._carried[key] = carried
+            if len(self._carried) > _MAX_REMEMBERED:
+                self._carried.popitem(last=False)
+        return carried
+
+    def _read_choice(self, line: bytes, scope: Mapping[str, Any], now: int) -> Choice | None:
+        """Find the choice that counts in a ``Cookie`` line, or ``None``.
 
         Where sub-domains share one, a choice that this host kept alone before counts as well.
         """
         is_https = self.is_https(scope)
-        own = self.cookie.read(cookies, cookie_name(is_https), now)
+        own = self.cookie.read((line,), cookie_name(is_https), now)
         if self.share_domain is None or (domain := self.domain(scope)) is None:
             return own
-        return the_better(self.cookie.read(cookies, cookie_name(is_https, domain), now), own)
+        return the_better(self.cookie.read((line,), cookie_name(is_https, domain), now), own)
 
     def domain(self, scope: Mapping[str, Any]) -> str | None:
         """Give the domain whose sub-domains share this request's choice; ``None``: its host keeps its own."""

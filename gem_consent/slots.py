@@ -47,6 +47,7 @@ class Slots(NamedTuple):
         needs_reload: the page's policy forbids what a grant would start, so that a grant reloads it.
         is_quiet: the page's policy forbids what starts a service: nothing is started, and the script fetches
             nothing, so that forms and links are plain.
+        is_utf8: the response says that it is in UTF-8, where letters that are not ASCII take less room.
     """
 
     prefix: str
@@ -54,6 +55,7 @@ class Slots(NamedTuple):
     nonce: str | None = None
     needs_reload: bool = False
     is_quiet: bool = False
+    is_utf8: bool = False
 
 
 class Slotted:
@@ -66,13 +68,15 @@ class Slotted:
     def __init__(self, template: str) -> None:
         pieces = _SLOT.split(template)
         self._pieces = [ascii_bytes(piece) for piece in pieces]
+        self._utf8_pieces = self._pieces if template.isascii() else [piece.encode() for piece in pieces]
         self._slots = [(at, _FILLS[pieces[at]]) for at in range(1, len(pieces), 2)]
 
     def fill(self, slots: Slots) -> bytes:
         """Give the text with what one request fills in."""
+        pieces = self._utf8_pieces if slots.is_utf8 else self._pieces
         if not self._slots:
-            return self._pieces[0]
-        pieces = self._pieces.copy()
+            return pieces[0]
+        pieces = pieces.copy()
         for at, fill in self._slots:
             pieces[at] = fill(slots)
         return b"".join(pieces)

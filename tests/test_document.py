@@ -24,6 +24,7 @@ from gem_consent.document import (
     DocumentStream,
     Insertions,
     Outcome,
+    opening_of,
     whole_head,
 )
 
@@ -757,6 +758,26 @@ def test_short_way_reads_any_head_as_the_scanner(start: str, pieces: list[str]) 
     """The same for heads of many such pieces."""
     source = f"{start}{''.join(pieces)}</head><body>B".encode()
     assert changed([source]) == changed(bytewise(source))
+
+
+@given(st.sampled_from(NEARLY_PLAIN_STARTS), st.lists(st.sampled_from(NEARLY_PLAIN), max_size=6), st.text())
+def test_opening_tells_as_much_as_the_chunk(start: str, pieces: list[str], rest: str) -> None:
+    """Where the opening alone shows both places, they are the whole chunk's, whatever follows it."""
+    for between in ("</head><body>", "<body class='>'>", "<script><body>", "<!--<body>-->"):
+        source = f"{start}{''.join(pieces)}{between}B<body>{rest}".encode()
+        opening = opening_of(source)
+        places = whole_head(opening)
+        assert source.startswith(opening)
+        assert places is None or places == whole_head(source)
+        assert places is None or places.body_at == len(opening)
+
+
+@pytest.mark.parametrize(
+    "source", [b"", b"<title>A</title>", b"<html><head><body class=a", b" " * 70_000 + b"<body>"]
+)
+def test_opening_may_be_missing(source: bytes) -> None:
+    """Without a whole `<body>` in the first 64 KiB there is none."""
+    assert opening_of(source) == b""
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 from asgi import (
     NAVIGATION,
     PAGE,
+    START,
+    Clock,
     Visitor,
     call,
     get,
@@ -304,6 +306,43 @@ def test_short_way_equals_long(ledger: Path, headers: list[tuple[str, str]]) -> 
     assert sorted(answer.headers) == sorted(
         length if name == b"content-length" else (name, value) for name, value in expected
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "letter", "other"),
+    [
+        ("text/html; charset=utf-8", "é".encode(), b"&#233;"),
+        ('text/html;charset="UTF-8"', "é".encode(), b"&#233;"),
+        ("text/html; charset=iso-8859-1", b"&#233;", "é".encode()),
+        ("text/html", b"&#233;", "é".encode()),
+    ],
+)
+@pytest.mark.parametrize("chunks", [1, 7])
+def test_letters_take_what_the_charset_allows(
+    ledger: Path, kind: str, letter: bytes, other: bytes, chunks: int
+) -> None:
+    """A page that says it is in UTF-8 gains text in it; any other encoding can carry character references."""
+    step = -(-len(PAGE) // chunks)
+    body = [PAGE[at : at + step] for at in range(0, len(PAGE), step)]
+    page = get(wrap(site(body, kind=kind), ledger))
+    assert letter in page.body
+    assert other not in page.body
+
+
+def test_same_cookies_are_read_anew_when_the_choice_ends(ledger: Path) -> None:
+    """What a cookie line means is remembered, and no longer than the choice in it stands."""
+    clock = Clock()
+    app = wrap(site(), ledger, clock=clock)
+    visitor = Visitor(app)
+    visitor.post("grant_all")
+    line = {"cookie": "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())}
+    for seconds, has_tag in ((0, True), (1, True), (393 * 86_400 - 2, True), (393 * 86_400, False)):
+        clock.seconds = START + seconds
+        assert (b"googletagmanager" in get(app, headers=line).body) is has_tag
+    clock.seconds = START + 5
+    assert b"googletagmanager" in get(app, headers=line).body
+    # over http the cookie has another name
+    assert b"googletagmanager" not in get(app, headers=line, scheme="http").body
 
 
 def test_unknown_messages_pass_through(ledger: Path) -> None:
