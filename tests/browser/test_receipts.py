@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from test_catalogues import LANGUAGES
 
 from browser.pages import SEVERAL, Site
 from browser.visitor import Newcomer
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.browser
 
 _FOLDER = Path(__file__).parents[2] / ".screenshots"
 _SIZES = {"1280": (1280, 800), "320": (320, 640)}
+_A4_PIXELS = 672  # 210 mm without two margins of 16 mm
 
 # Words and boxes that stick out of the window.
 _OVERFLOWING = """\
@@ -147,6 +149,23 @@ def test_cover_prints(
         page.goto(unpacked(site, tmp_path, Question()).as_uri())
         _FOLDER.mkdir(exist_ok=True)
         assert _pages(page.pdf(path=_FOLDER / "cover-fr.pdf", format="A4")) <= 5
+
+
+def test_no_table_is_cut_on_paper(
+    serve: Callable[..., Site], newcomer: Newcomer, browser: Browser, tmp_path: Path
+) -> None:
+    """Paper does not scroll: the tables of the cover fit an A4 page in every language."""
+    site = serve(SEVERAL)
+    chosen(site, newcomer, "fr").close()
+    with closing(browser.new_page(viewport={"width": _A4_PIXELS, "height": 900})) as page:
+        page.emulate_media(media="print")
+        for language in LANGUAGES:
+            page.goto(unpacked(site, tmp_path, Question(language=language)).as_uri())
+            widths = page.locator(".gem-table").evaluate_all(
+                "all => all.map((one) => [one.scrollWidth, one.clientWidth])"
+            )
+            assert len(widths) == 2
+            assert [needed for needed, room in widths if needed > room] == [], language
 
 
 def unpacked(site: Site, folder: Path, question: Question) -> Path:
