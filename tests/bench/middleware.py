@@ -35,12 +35,12 @@ NOTES = """
 with every response until Starlette saved only what had changed (its pull request 3166, 2026), and so it is
 with the oldest version that this library takes. *Of a session that is only read* is the same beside a
 session that is not saved. All are called without a server, in one process, in turn; of each the cheapest of
-many short rounds counts, since whatever else the machine does only adds. Requests carry a browser's headers and
-four cookies. *JSON* reads the consent and the session. *HTML* pages have nine lines in their head and a charset;
-the visitor is the one that costs most: undecided, denied or granted. *First sight* is a cookie that the
-process has not verified before. *Django*: the same page of 2 kB, with `django-cookie-consent`'s middleware,
-beside Django itself. *Server CPU*: what a server's process uses for a request of a page of 50 kB under
-`wrk`, with this middleware, times what it uses without.
+many short rounds counts, since whatever else the machine does only adds. Requests carry a browser's headers
+and four cookies. *JSON* reads the consent and the session. *HTML* pages have nine lines in their head and a
+charset; the visitor is the one that costs most: undecided, denied or granted. *First sight* is a cookie
+that the process has not verified before. *Django*: the same page of 2 kB, with `django-cookie-consent`'s
+middleware, beside Django itself. *Server CPU*: what a server's process uses for a request of a page of 50
+kB under `wrk`, with this middleware, times what it uses without.
 """
 
 _SECRET = "a secret that only this benchmark knows"
