@@ -13,7 +13,8 @@ from walks import ROOT
 PAGE = (ROOT / "docs" / "checklist.md").read_text("utf-8")
 ROW = re.compile(r"^\| ([A-Z]\d+) \|(.+)\|$", re.MULTILINE)
 NAMED = re.compile(r"`(tests/\S+\.py::test_\w+)`")
-# before a choice, first and second layer, refusal, acceptance, cookie, withdrawal, proof, signal, access
+# before a choice, first layer, second layer, refusal, acceptance, cookie of the choice, withdrawal, proof,
+# Global Privacy Control, accessibility
 RULES = {"P": 8, "L": 13, "S": 5, "R": 5, "A": 6, "C": 8, "W": 7, "F": 4, "G": 1, "X": 1}
 
 

@@ -19,14 +19,14 @@ TAG = """\
 
   // cookie_domain "auto": the widest domain that the browser takes, else the host alone
   const keep = (name, value) => {
-    const has = () => document.cookie.split("; ").some((pair) => pair.startsWith(name + "="));
-    if (has() && config.cookie_update === false) return;
+    const has = (start) => document.cookie.split("; ").some((pair) => pair.startsWith(start));
+    if (has(name + "=") && config.cookie_update === false) return;
     const labels = location.hostname.split(".");
     const domains = labels.map((_, at) => "; Domain=" + labels.slice(at).join(".")).reverse();
     for (const domain of [...domains, ""]) {
       const { cookie_expires: age, cookie_flags: flags } = config;
       document.cookie = `${name}=${value}; Max-Age=${age}; Path=/; ${flags}${domain}`;
-      if (has()) return;
+      if (has(`${name}=${value}`)) return;
     }
   };
 
