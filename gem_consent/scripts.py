@@ -41,8 +41,9 @@ _SLOT = re.compile(r"/\* ([a-z]+(?:\.js|\.css)?) \*/")
 # JSDoc. A cast goes with its brackets: what they hold is a name, a call or a list, which binds as they did.
 _CAST = re.compile(r'/\*\* @type \{.*?\} \*/ \(((?:[\w.]|\("[^"]*"\))+|\[["\w, ]*\])\)')
 _TYPE = re.compile(r"/\*\*.*?\*/\s*", re.S)
-# Strings are left alone. Our own scripts end their statements, and have no templates.
-_PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?&|<>\[\]])\s*')
+# Strings are left alone. Our own scripts end their statements, have no templates and no empty statements.
+_PUNCTUATION = re.compile(r'("(?:\\.|[^"\\\n])*"|/\* [a-z.]+ \*/)|\s*([{}()=,;:?&|<>!\[\]]| [+*/-] )\s*')
+_NEEDLESS = re.compile(r'("(?:\\.|[^"\\\n])*")|[;,](?=\})|,(?=[\])])')
 
 
 @functools.cache
@@ -167,14 +168,17 @@ def _squeezed_js(source: str) -> str:
     source = _TYPE.sub("", _CAST.sub(r"\1", source))
     lines = (line.strip() for line in source.splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return _PUNCTUATION.sub(lambda found: found[1] or found[2], code)
+    code = _PUNCTUATION.sub(lambda found: found[1] or found[2].strip(), code)
+    return _NEEDLESS.sub(lambda found: found[1] or "", code)
 
 
 def _squeezed_css(*names: str) -> str:
     source = _SLOT.sub(lambda slot: _source(slot.group(1)), "".join(map(_source, names)))
     source = re.sub(r"/\*.*?\*/", "", source, flags=re.S)
-    source = re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", source)).strip()
-    return re.sub(r"(?<=[{;])([a-z-]+): ", r"\1:", source)
+    source = re.sub(
+        r"\s*([{};,>]|!important| / )\s*", lambda found: found[1].strip(), " ".join(source.split())
+    )
+    return re.sub(r"(?<=[{;(])([a-z-]+): ", r"\1:", source).replace(";}", "}")
 
 
 @functools.cache
