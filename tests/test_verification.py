@@ -475,6 +475,33 @@ def test_replaced_keys_are_found(connection: Connection, path: Path) -> None:
     assert "the ledger's keys were replaced" in fault
 
 
+@pytest.mark.parametrize(
+    ("previous", "bad"),
+    [
+        ({41: None}, [41]),
+        ({40: "an id that no row has"}, [40]),
+        ({40: "an id that no row has", 43: None}, [40, 43]),
+        ({43: "the row before it", 44: "the row before it"}, [44]),
+    ],
+)
+def test_broken_chains_are_found(
+    connection: Connection, path: Path, previous: dict[int, str | None], bad: list[int]
+) -> None:
+    """Rows that are rewritten and signed with the real key still have to name their visitor's row before."""
+    ids = connection.exec_driver_sql("SELECT id FROM events ORDER BY position").scalars().all()
+    connection.rollback()
+
+    def relink(columns: dict[str, Any], position: int) -> None:
+        if position in previous:
+            named = previous[position]
+            columns["previous"] = ids[position - 1] if named == "the row before it" else named
+
+    resign(connection, rewritten(connection, path, relink), SIGNING_SECRET)
+    report = found(connection)
+    assert [fault.position for fault in report.faults] == bad
+    assert all("the same visitor's row before it" in str(fault) for fault in report.faults)
+
+
 def test_rewritten_history_is_found(connection: Connection, path: Path) -> None:
     """All rewritten and signed with the real key is found by a checkpoint kept elsewhere."""
     held = note(connection, 7)

@@ -22,7 +22,9 @@ from gem_consent.proof.tree import HASH_BYTES, leaf_hash
 __all__ = ["Rows"]
 
 _NAMES = tuple(sorted(field.name for field in fields(Event) if field.name != "mark"))
-_ASKED, _ID, _NOTICE, _STATE, _TIME = (_NAMES.index(n) for n in ("purposes", "id", "notice", "state", "time"))
+_ASKED, _ID, _NOTICE, _PREVIOUS, _STATE, _TIME = (
+    _NAMES.index(name) for name in ("purposes", "id", "notice", "previous", "state", "time")
+)
 # The canonical form (``proof/event.py``) with a place for each value: half the time of encoding a dict.
 _TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}"
 _MARK_AT = _NAMES.index("network")
@@ -54,7 +56,7 @@ class Rows:
         self._has_looked = False
         self.next = start
         self.is_dense = True
-        self.choices = self.marks = self.emptied = 0
+        self.choices = self.marks = self.emptied = self.firsts = 0
         self.by_kind = dict.fromkeys(KINDS, 0)
         self.purposes: dict[str, int] = {}
 
@@ -75,7 +77,7 @@ class Rows:
 
     def _read(self, batch: Sequence[Any]) -> list[bytes]:
         leaves: list[bytes] = []
-        marks = emptied = 0
+        marks = emptied = firsts = 0
         for row in batch:
             position, committed, leaf, salt, mark, *columns = row
             if position != self.next:
@@ -87,6 +89,7 @@ class Rows:
                 if position >= self._watch:
                     self._check_kept(position, columns)
                 marks += mark is not None
+                firsts += columns[_PREVIOUS] is None and mark is None
                 self._check(position, committed, salt, columns, mark)
             if type(committed) is not bytes or leaf != leaf_hash(committed):
                 self._fault(
@@ -98,6 +101,7 @@ class Rows:
             self.next += 1
         self.marks += marks
         self.emptied += emptied
+        self.firsts += firsts
         self.choices += len(batch) - marks - emptied
         return leaves
 

@@ -64,7 +64,7 @@ def verify(
     tree.finish(identity, rows.next, is_dense=rows.is_dense)
     check_keys(source, keys, signed.first_signed, start)
     check_purposes(source, rows.purposes, marks, start)
-    check_links(source, marks, start)
+    check_links(source, marks, start, rows.firsts)
     check_requests(source)
     _check_marks(source, marks, rows.marks, start)
     if known and not tree.signed and not start:
