@@ -4,9 +4,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHORTEN := --compress --mangle --format ascii_only=true
 CATALOGUES := $(wildcard gem_consent/locales/*/LC_MESSAGES/*.po)
 
-.PHONY: demo test lint types tests bench catalogues clean
+.PHONY: demo test lint types tests bench catalogues script clean
 
 demo: $(VENV)/.demo
 	$(BIN)/gem-consent demo $(DEMO_ARGS)
@@ -71,16 +72,22 @@ $(VENV)/.caches: $(VENV)/.dev
 	fi
 	@touch $@
 
-# The compiler that checks the types of the scripts, where there is an npm to get it with.
+# The compiler that checks the types of the scripts, and what shortens the one that all pages carry (its very
+# version, since the result is committed), where there is an npm to get them with.
 $(VENV)/.typescript: $(VENV)/.pip
 	@if command -v npm >/dev/null 2>&1 && \
 	    npm install --prefix $(VENV)/node --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
-	        --silent typescript@~5.9; then \
-	    echo "TypeScript: npm's, in $(VENV)/node"; \
+	        --silent typescript@~5.9 terser@5.51.4; then \
+	    echo "TypeScript and terser: npm's, in $(VENV)/node"; \
 	else \
-	    echo "TypeScript: none to be had, so the check of the scripts' types will be skipped"; \
+	    echo "TypeScript and terser: none to be had, so what checks the scripts with them will be skipped"; \
 	fi
 	@touch $@
+
+# Make the script that every page carries, after a change to notice.js or to a part of it.
+script: $(VENV)/.dev $(VENV)/.typescript
+	$(BIN)/python -c 'from gem_consent.scripts import composed; print(composed("notice.js", {}))' \
+	    | $(VENV)/node/node_modules/.bin/terser $(SHORTEN) --output gem_consent/static/notice.min.js
 
 # Bring the catalogues up to date with the texts in the code and the templates.
 catalogues: $(VENV)/.dev

@@ -48,8 +48,11 @@ _NEEDLESS = re.compile(r'("(?:\\.|[^"\\\n])*")|[;,](?=\})|,(?=[\])])')
 
 @functools.cache
 def notice_script() -> str:
-    """Give the script of every document: the same bytes on every site."""
-    return composed("notice.js", {})
+    """Give the script of every document: the same bytes on every site.
+
+    ``make script`` makes it of ``notice.js`` and its parts.
+    """
+    return _source("notice.min.js").strip()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ from datetime import timedelta
 import pytest
 from asgi import make_policy, parse
 
-from gem_consent import ConfigurationError, Controller, Policy
+from gem_consent import ConfigurationError, Controller, GoogleAnalytics, Policy
 from gem_consent.consent import Consent
 from gem_consent.proof.notice import notice_of
 from gem_consent.rendering import Renderer, Slots, View
@@ -345,3 +346,23 @@ def test_first_of_month_is_ordinal() -> None:
     """French says "1er janvier", and no other day so."""
     french = Translation("fr", "fr")
     assert french.moment("2027-01-01T08:05:00.000Z") == "1er\xa0janvier\xa02027, 8\xa0h\xa005, heure UTC"
+
+
+@pytest.mark.parametrize("language", available_languages())
+def test_notice_is_light(language: str) -> None:
+    """What an undecided visitor gets is within 4 KiB of gzip, in each language of a page in UTF-8."""
+    policy = Policy(
+        controller=Controller("Example", "dpo@example.com"),
+        privacy_url="/privacy",
+        services=[GoogleAnalytics("G-XXXXXXXXXX")],
+    )
+    slots = Slots("/privacy-choices", "/", is_utf8=True)
+    head, body = Renderer(policy).parts(View(is_shared=False), language, slots)
+    page = (
+        b'<!doctype html><html lang="%b"><head>%b<meta charset="utf-8"><title>A page</title></head>'
+        b"<body>%b<main><h1>A page</h1><p>Words upon words.</p></main></body></html>"
+    )
+    bare, changed = (
+        gzip.compress(page % (language.encode(), *parts)) for parts in ((b"", b""), (head, body))
+    )
+    assert len(changed) - len(bare) <= 4096

@@ -13,7 +13,10 @@ import pytest
 from gem_consent.scripts import asset, composed, notice_script
 
 STATIC = Path(__file__).parent.parent / "gem_consent" / "static"
-TSC = shutil.which("tsc", path=f"{sys.prefix}/node/node_modules/.bin{os.pathsep}{os.environ['PATH']}")
+TOOLS = f"{sys.prefix}/node/node_modules/.bin"
+TSC = shutil.which("tsc", path=f"{TOOLS}{os.pathsep}{os.environ['PATH']}")
+# its results change with its version, so that only the one that the Makefile names will do
+TERSER = shutil.which("terser", path=TOOLS)
 needs_compiler = pytest.mark.skipif(
     TSC is None, reason="TypeScript is not installed: the types of the scripts are not checked"
 )
@@ -65,6 +68,17 @@ def test_slips_are_found(tmp_path: Path) -> None:
         places.append(f"{name}({before.count(chr(10)) + 1},")
     said = complaints(scripts, tmp_path)
     assert [place for place in places if place not in said] == []
+
+
+@pytest.mark.skipif(TERSER is None, reason="terser is not installed: the served script is not compared")
+def test_served_script_is_of_this_source() -> None:
+    """Who changes the script of the pages also makes what is served of it: ``make script``."""
+    makefile = (STATIC.parent.parent / "Makefile").read_text("utf-8")
+    (options,) = [line for line in makefile.splitlines() if line.startswith("SHORTEN :=")]
+    source = composed("notice.js", {})
+    command = [TERSER or "terser", *options.split()[2:]]
+    made = subprocess.run(command, input=source, capture_output=True, text=True, check=True, timeout=60)
+    assert made.stdout.strip() == notice_script()
 
 
 def test_types_stay_at_home() -> None:
