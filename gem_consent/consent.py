@@ -104,17 +104,18 @@ def consent_from(choice: Choice | None, policy: Policy, now: int) -> Consent:
     A choice made under another fingerprint grants nothing and is asked again, under the same subject; one
     whose time is over is as if there were none.
     """
-    exempt = {id_: purpose.is_necessary for id_, purpose in policy.purpose_by_id.items()}
-    if choice is None or not is_current(choice, policy, now):
+    exempt = policy.exempt
+    end = expires_at(choice.decided_at, policy) if choice is not None else 0
+    if choice is None or now >= end:
         return Consent(purposes=exempt)
     if choice.fingerprint != policy.fingerprint:
         return Consent(subject=choice.subject, purposes=exempt)
     return Consent(
         subject=choice.subject,
-        granted=choice.granted & {purpose.id for purpose in policy.asked},
+        granted=frozenset(id_ for id_ in choice.granted if exempt.get(id_) is False),
         purposes=exempt,
         decided_at=choice.decided_at,
-        expires_at=expires_at(choice.decided_at, policy),
+        expires_at=end,
     )
 
 

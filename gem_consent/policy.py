@@ -334,7 +334,11 @@ class Policy:
     version: str = ""
     retention: Retention | None = None
     fingerprint: str = field(init=False)
+    exempt: Mapping[str, bool] = field(init=False, repr=False, compare=False)
+    """Each purpose in use, by id, and whether it is allowed without asking."""
+
     _purposes: Mapping[str, Purpose] = field(init=False, repr=False, compare=False)
+    _asked: tuple[Purpose, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         freeze_sequence(self, "services", Service)
@@ -364,6 +368,10 @@ class Policy:
         if self.retention is not None and not isinstance(self.retention, Retention):
             raise wrong("Policy.retention", self.retention, "a Retention, or None")
         object.__setattr__(self, "_purposes", self._purposes_in_use())
+        exempt = {id_: purpose.is_necessary for id_, purpose in self._purposes.items()}
+        object.__setattr__(self, "exempt", MappingProxyType(exempt))
+        asked = tuple(purpose for purpose in self._purposes.values() if not purpose.is_necessary)
+        object.__setattr__(self, "_asked", asked)
         object.__setattr__(self, "fingerprint", _fingerprint(self))
 
     def _purposes_in_use(self) -> Mapping[str, Purpose]:
@@ -392,7 +400,7 @@ class Policy:
     @property
     def asked(self) -> tuple[Purpose, ...]:
         """The purposes that visitors are asked about."""
-        return tuple(purpose for purpose in self._purposes.values() if not purpose.is_necessary)
+        return self._asked
 
     @property
     def asks(self) -> bool:

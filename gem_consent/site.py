@@ -129,12 +129,14 @@ class Site:
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
     _declared: Callable[[str], tuple[str, int | None] | None] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
+    _leftovers_of: Callable[[frozenset[str]], re.Pattern[bytes] | None] = field(init=False, repr=False)
     _nothing: Carried = field(init=False, repr=False)
     _carried: OrderedDict[tuple[bytes, object], Carried] = field(
         init=False, repr=False, default_factory=OrderedDict
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_leftovers_of", lru_cache(_MAX_REMEMBERED)(self._leftovers))
         object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
         object.__setattr__(self, "stranger", self._judged(None))
         unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
@@ -167,14 +169,13 @@ class Site:
         if self.is_silent:
             return Standing(UNDECIDED, View.of(UNDECIDED), 0, None)
         consent = consent_from(choice, self.policy, choice.decided_at if choice else 0)
-        ends_at = expires_at(choice.decided_at, self.policy) if choice else 0
-        return Standing(consent, View.of(consent), ends_at, self._leftovers(consent))
+        ends_at = consent.expires_at or (expires_at(choice.decided_at, self.policy) if choice else 0)
+        leftovers = self._leftovers_of(consent.granted) if consent.is_decided else _HINT
+        return Standing(consent, View.of(consent), ends_at, leftovers)
 
-    def _leftovers(self, consent: Consent) -> re.Pattern[bytes] | None:
-        # a hint that has lost its choice (another key, a moved clock) would hide the notice
-        refused = self.refused_services(consent.granted) if consent.is_decided else ()
-        names = {pattern for service in refused for pattern in service.cookie_patterns}
-        return _any_of(names if consent.is_decided else {HINT_NAME})
+    def _leftovers(self, granted: frozenset[str]) -> re.Pattern[bytes] | None:
+        refused = self.refused_services(granted)
+        return _any_of({pattern for service in refused for pattern in service.cookie_patterns})
 
     def _is_refused(self, name: str, granted: frozenset[str]) -> bool:
         return any(service.owns_cookie(name) for service in self.refused_services(granted))
@@ -286,3 +287,7 @@ def _any_of(names: Iterable[str]) -> re.Pattern[bytes] | None:
     """Compile a search for cookies by name pattern (one ``*`` stands for any characters)."""
     wanted = "|".join(sorted(re.escape(name).replace(r"\*", "[^=;]*") for name in names))
     return re.compile(rf";\s*(?:{wanted})\s*=".encode()) if wanted else None
+
+
+# a hint that has lost its choice (another key, a moved clock) would hide the notice
+_HINT = _any_of({HINT_NAME})
