@@ -33,6 +33,7 @@ _logger = logging.getLogger("gem_consent")
 
 _SHARED = View(is_shared=True)
 _MAX_RETURN_BYTES = 2048
+_PARTS = frozenset({"head", "notice", "settings"})
 _UTF8 = frozenset({b"utf-8", b"utf8"})
 _FILE_EXTENSIONS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
@@ -49,6 +50,7 @@ class Exchange:
         request: the request's headers by name, in lower case (as ASGI has them); of several, the last.
         is_read: the site's own code has read the consent.
         placed: the parts that a template has rendered.
+        inserted: those that this middleware has put into the document.
         nonce: that of the page's Content-Security-Policy, once its headers are known.
         is_quiet: the page's policy forbids what starts a service, so that none is.
         has_leftovers: once it is known who asks: there are cookies that their own documents delete.
@@ -57,6 +59,7 @@ class Exchange:
 
     is_read = False
     placed: frozenset[str] = frozenset()
+    inserted: frozenset[str] = frozenset()
     nonce: str | None = None
     is_quiet = False
     has_leftovers = False
@@ -475,6 +478,7 @@ class _RewrittenDocument:
             if exchange.has_leftovers:
                 headers += exchange.leftover_deletions()
         exchange.sent = headers
+        exchange.inserted = _PARTS
         site.tally.documents["shared" if view.is_shared else "changed"] += 1
         self.is_held, self.is_done = False, True
         start = {**self._start, "headers": headers}
@@ -517,6 +521,7 @@ class _RewrittenDocument:
             view, nonce=exchange.nonce, needs_reload=needs_reload, is_utf8=self._charset in _UTF8
         )
         language = exchange.language(page_language, view)
+        exchange.inserted = _PARTS - exchange.placed
         return renderer.parts(view, language, slots, exchange.placed)
 
 

@@ -1,4 +1,7 @@
-"""The parts that a template places by hand: one way to them for every template engine."""
+"""The parts that a template places by hand: one way to them for every template engine.
+
+A template that is streamed may render a part after the document has got it: then there is nothing to place.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ __all__ = ["embed", "head", "notice", "settings", "trackers"]
 
 def head(exchange: Exchange, nonce: str | None) -> bytes:
     """Give style, script and granted tags, for the head of a page that has this nonce."""
+    if "head" in exchange.inserted:
+        return b""
     view = exchange.place("head")
     # the page's policy is not known yet; one with a nonce is taken to forbid what a grant would start
     needs_reload = nonce is not None and not view.is_shared
@@ -36,6 +41,8 @@ def _placed(
     render: Callable[[Renderer, View, str, Slots], bytes],
     language: str | None,
 ) -> bytes:
+    if part in exchange.inserted:
+        return b""
     view = exchange.place(part)
     chosen = exchange.language(language, view)
     return render(exchange.site.renderer, view, chosen, exchange.slots(view))

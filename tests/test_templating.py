@@ -12,7 +12,7 @@ from jinja2 import DictLoader, Environment, TemplateRuntimeError
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
@@ -150,6 +150,28 @@ def test_placed_parts_come_once(ledger: Path, grants: bool | None) -> None:
     if grants is not None:
         placed.json("grant_all" if grants else "deny_all")
     text = placed.get().text
+    assert text.count('id="gem-notice"') == int(grants is None)
+    assert text.count('id="gem-settings"') == 1
+    assert text.count("data-fingerprint") == 1
+    parse(text)
+
+
+@pytest.mark.parametrize("grants", [None, True, False])
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_streamed_parts_come_once(ledger: Path, grants: bool | None, pieces: int) -> None:
+    """A template that is streamed places what has not been put in by then; each part is there, and once."""
+    template = Environment(autoescape=True, extensions=[ConsentExtension]).from_string(LAYOUT)
+
+    async def page(request: Request) -> Response:
+        stream = template.stream(request=request)
+        if pieces > 1:
+            stream.enable_buffering(pieces)
+        return StreamingResponse(iter(stream), media_type="text/html")
+
+    visitor = Visitor(wrap(Starlette(routes=[Route("/", page)]), ledger))
+    if grants is not None:
+        visitor.json("grant_all" if grants else "deny_all")
+    text = visitor.get().text
     assert text.count('id="gem-notice"') == int(grants is None)
     assert text.count('id="gem-settings"') == 1
     assert text.count("data-fingerprint") == 1

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all unless named")
     effort = parser.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="a look that it runs; writes nothing")
-    effort.add_argument("--big", action="store_true", help="also 10 million events: 7 GB of disk, an hour")
+    effort.add_argument("--big", action="store_true", help="also 10 million events: 7 GB, twenty minutes")
     parser.add_argument(
         "--folder", type=Path, help="keep what was made for the next run, such as big ledgers"
     )

@@ -10,7 +10,7 @@ __all__ = ["Effort", "Figure", "Ratio", "Run", "at_least", "at_most", "shown"]
 
 
 class Effort(IntEnum):
-    """How much to measure: a look that all parts run, the usual, or also what takes an hour."""
+    """How much to measure: a look that all parts run, the usual, or also what takes long."""
 
     QUICK = 0
     USUAL = 1
