@@ -72,6 +72,7 @@ PAGES = {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{% block title %}{% endblock %} – Exemple</title>
+<link rel="icon" href="data:,">
 <style>
 :root { color-scheme: light dark; }
 :root { --ink: light-dark(#1d2a35, #e4e8ea); --line: light-dark(#d3d5ce, #3b4546); }
