@@ -12,7 +12,6 @@ __all__ = [
     "by_name",
     "encoding",
     "html_charset",
-    "is_document",
     "is_html",
     "is_ordinary",
     "may_be_asked",
@@ -54,17 +53,6 @@ def may_be_asked(accept: bytes | None, destination: bytes | None) -> bool:
     """
     takes_html = not accept or b"text/html" in accept or b"*/*" in accept
     return takes_html and destination not in _NO_DOCUMENT_DESTINATIONS
-
-
-def is_document(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> bool:
-    """Say whether a response is HTML that may be changed: whole, shown, and in an encoding that can be read.
-
-    Args:
-        status: the response's.
-        headers: likewise.
-        names: the same by name, in lower case.
-    """
-    return is_html(names) and not objection(status, headers, names)
 
 
 def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> str:

@@ -1,4 +1,4 @@
-"""Texts with slots: rendered once, filled per request, ASCII throughout. Pure."""
+"""Texts with slots: rendered once, filled per request, in ASCII or in UTF-8. Pure."""
 
 from __future__ import annotations
 
