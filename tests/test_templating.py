@@ -143,17 +143,22 @@ def test_starlette_templates_work(ledger: Path) -> None:
     assert "<main>denied" in answer.text
 
 
-@pytest.mark.parametrize("grants", [None, True, False])
-def test_placed_parts_come_once(ledger: Path, grants: bool | None) -> None:
-    """What a template placed is not put in a second time, whatever was chosen."""
-    placed = Visitor(wrap(starlette_site(LAYOUT), ledger))
+def assert_parts_come_once(app: Any, ledger: Path, grants: bool | None) -> None:
+    """Each part is in the page, and once, whatever was chosen."""
+    visitor = Visitor(wrap(app, ledger))
     if grants is not None:
-        placed.json("grant_all" if grants else "deny_all")
-    text = placed.get().text
+        visitor.json("grant_all" if grants else "deny_all")
+    text = visitor.get().text
     assert text.count('id="gem-notice"') == int(grants is None)
     assert text.count('id="gem-settings"') == 1
     assert text.count("data-fingerprint") == 1
     parse(text)
+
+
+@pytest.mark.parametrize("grants", [None, True, False])
+def test_placed_parts_come_once(ledger: Path, grants: bool | None) -> None:
+    """What a template placed is not put in a second time, whatever was chosen."""
+    assert_parts_come_once(starlette_site(LAYOUT), ledger, grants)
 
 
 @pytest.mark.parametrize("grants", [None, True, False])
@@ -168,14 +173,7 @@ def test_streamed_parts_come_once(ledger: Path, grants: bool | None, pieces: int
             stream.enable_buffering(pieces)
         return StreamingResponse(iter(stream), media_type="text/html")
 
-    visitor = Visitor(wrap(Starlette(routes=[Route("/", page)]), ledger))
-    if grants is not None:
-        visitor.json("grant_all" if grants else "deny_all")
-    text = visitor.get().text
-    assert text.count('id="gem-notice"') == int(grants is None)
-    assert text.count('id="gem-settings"') == 1
-    assert text.count("data-fingerprint") == 1
-    parse(text)
+    assert_parts_come_once(Starlette(routes=[Route("/", page)]), ledger, grants)
 
 
 def test_missing_parts_are_added(ledger: Path) -> None:
