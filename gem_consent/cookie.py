@@ -19,6 +19,7 @@ from gem_consent.policy import Policy
 
 __all__ = [
     "HINT_NAME",
+    "MAX_AHEAD_SECONDS",
     "NAME",
     "ConsentCookie",
     "cookie_name",
@@ -35,7 +36,9 @@ HINT_NAME = "gem_consent_hint"
 _NAME = "gem_consent"
 _SECURE_NAME = f"__Host-{_NAME}"
 _MAX_VALUE_BYTES = 2048
-_MAX_AHEAD_SECONDS = 300
+MAX_AHEAD_SECONDS = 300
+"""How far a choice may lie ahead of this machine's clock, since others' differ; one beyond is none."""
+
 _MAX_REMEMBERED = 1024
 _MIN_KEY_CHARACTERS = 32
 _SALT = b"gem_consent.cookie.1"
@@ -98,7 +101,7 @@ class ConsentCookie:
         for header in cookie_headers:
             for value in _values(header, prefix):
                 choice = self._verified.get(value) or self._decode(value)
-                if choice and choice.decided_at <= now + _MAX_AHEAD_SECONDS:
+                if choice and choice.decided_at <= now + MAX_AHEAD_SECONDS:
                     best = choice if best is None else the_better(best, choice)
         return best
 

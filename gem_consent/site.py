@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gem_consent.client import has_gpc, is_crawler
 from gem_consent.consent import UNDECIDED, Choice, Consent, consent_from, expires_at
-from gem_consent.cookie import HINT_NAME, NAME, ConsentCookie, cookie_name, the_better
+from gem_consent.cookie import HINT_NAME, MAX_AHEAD_SECONDS, NAME, ConsentCookie, cookie_name, the_better
 from gem_consent.headers import Headers
 from gem_consent.inventory import Inventory, declared_seconds
 from gem_consent.ledger.store import Ledger
@@ -236,8 +236,10 @@ class Site:
             return self._nothing
         key = (line, scope.get("scheme"))
         carried = self._carried.get(key)
-        if carried is not None and now < carried.standing.ends_at:
-            return carried
+        if carried is not None and carried.choice is not None:
+            start = carried.choice.decided_at - MAX_AHEAD_SECONDS
+            if start <= now < carried.standing.ends_at:
+                return carried
         choice = self._read_choice(line, scope, now)
         standing = self.standing(choice, now)
         has_leftovers = standing.leftovers is not None and standing.leftovers.search(b";" + line) is not None

@@ -341,6 +341,9 @@ def test_same_cookies_are_read_anew_when_the_choice_ends(ledger: Path) -> None:
         assert (b"googletagmanager" in get(app, headers=line).body) is has_tag
     clock.seconds = START + 5
     assert b"googletagmanager" in get(app, headers=line).body
+    clock.seconds = START - 301
+    assert b"googletagmanager" not in get(app, headers=line).body
+    clock.seconds = START + 5
     # over http the cookie has another name
     assert b"googletagmanager" not in get(app, headers=line, scheme="http").body
 
