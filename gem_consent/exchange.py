@@ -381,14 +381,14 @@ class Exchange:
             return True
         declaration = site.declared(name)
         lifetime, attributes = set_cookie.described(line, moment)
-        service, declared = declaration or ("", None)
-        family = name if declaration else family_of(name)
+        family, service, declared = declaration or (family_of(name), "", None)
         is_new = site.inventory.note(
             Seen(family, self.now, self.now, lifetime, attributes, service, declared)
         )
         if site.refuses(name, granted):
             site.tally.cookies["withheld"] += 1
-            _logger.warning("withheld cookies whose purpose was not granted: %s", name)
+            if site.inventory.note_withheld(family):
+                _logger.warning("withheld cookies whose purpose was not granted: %s", family)
             return False
         if declaration is not None or site.undeclared == "allow" or site.is_silent:
             return True

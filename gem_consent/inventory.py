@@ -27,7 +27,7 @@ class Seen:
     """One cookie that was set.
 
     Args:
-        name: its name, each number in it written as ``*``.
+        name: its name, each number in it written as ``*``; a declared one's is what it is declared under.
         first: when it was first seen, in seconds since 1970 (UTC).
         last: when it was last seen, likewise.
         lifetime: the longest that it was set for, in seconds; ``None``: until the browser is closed.
@@ -56,6 +56,7 @@ class Inventory:
     def __init__(self) -> None:
         self._seen: dict[str, Seen] = {}
         self._fresh: dict[str, Seen] = {}
+        self._withheld: set[str] = set()
         self._due = 0
 
     def note(self, seen: Seen) -> bool:
@@ -67,6 +68,12 @@ class Inventory:
             self._due = seen.last + _FIRST_SECONDS
         self._seen[seen.name] = self._fresh[seen.name] = seen if before is None else before.merged(seen)
         return before is None
+
+    def note_withheld(self, name: str) -> bool:
+        """Say whether this is the first of a declared name or pattern that is withheld in this process."""
+        is_first = name not in self._withheld
+        self._withheld.add(name)
+        return is_first
 
     def is_due(self, now: int) -> bool:
         """Say whether what is fresh should be stored: a minute after the first name, then every ten."""

@@ -221,9 +221,11 @@ def _full_year(year: int) -> int:
 # Sign-in, sessions, CSRF, load balancing, the interface's language: exempt from consent (CNIL, deliberation
 # 2020-091), and what a site breaks without. Parts of names, and whole names, in lower case.
 _NEEDED = re.compile(
-    r"sess(?:ion)?(?:_?id)?|csrf|xsrf|auth|token|login|logged|remember|jwt|oauth|oidc|saml|captcha|nonce|flash|consent"
-    r"|\A(?:connect\.)?sid\Z|\Asso\Z|\Amessages\Z|lang(?:uage)?\Z|\Alocale\Z|\A__cf_bm\Z|\Acf_clearance\Z"
-    r"|\Aawsalb|\Aserverid\Z|\Arouteid\Z|\Abigip|\Acart\Z|\Abasket\Z"
+    r"sess|csrf|xsrf|forgery|auth|openid|identity|token|login|logged|remember|jwt|saml|oidc|captcha|nonce|flash|consent"
+    r"|mfa|2fa|(?:\A|[_-])otp|passkey|pkce|verif|trusted|keycloak|\Akc[_-]|\A_shib|\A__client|\.aspnet|\Awordpress_"
+    r"|\A(?:connect\.)?sid\Z|\A(?:sso|id|user|username|state|sudo|cart|basket)\Z|messages\Z|\Ads_actor\Z"
+    r"|lang(?:uage)?\Z|locale\Z|i18n|culture\Z|\A__cf(?:_bm|lb|ruid)\Z|\Acf_clearance\Z|\Aaws[ae]lb|affinity"
+    r"|\A(?:serverid|route|routeid|gclb|ingresscookie)\Z|\Abigip|sticky"
 )
 
 

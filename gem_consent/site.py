@@ -16,7 +16,7 @@ from gem_consent.cookie import HINT_NAME, MAX_AHEAD_SECONDS, NAME, ConsentCookie
 from gem_consent.headers import Headers
 from gem_consent.inventory import Inventory, declared_seconds
 from gem_consent.ledger.store import Ledger
-from gem_consent.policy import Policy, Service
+from gem_consent.policy import Policy, Service, matches_name
 from gem_consent.rate import RateLimit
 from gem_consent.recorder import Recorder
 from gem_consent.rendering import Renderer, View
@@ -25,6 +25,7 @@ from gem_consent.telemetry import Tally
 
 __all__ = [
     "Carried",
+    "Declaration",
     "DocumentsMode",
     "GpcMode",
     "InsertMode",
@@ -80,6 +81,20 @@ class Carried(NamedTuple):
     has_leftovers: bool
 
 
+class Declaration(NamedTuple):
+    """What the policy declares of a cookie.
+
+    Args:
+        name: the name or pattern that it is declared under (what a ``*`` stands for may be a visitor's).
+        service: the id of the service.
+        seconds: the lifetime, where a number is declared.
+    """
+
+    name: str
+    service: str
+    seconds: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The parts that requests share.
@@ -127,7 +142,7 @@ class Site:
     variance: Headers = field(init=False)
     privacy: Headers = field(init=False)
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
-    _declared: Callable[[str], tuple[str, int | None] | None] = field(init=False, repr=False)
+    _declared: Callable[[str], Declaration | None] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
     _leftovers_of: Callable[[frozenset[str]], re.Pattern[bytes] | None] = field(init=False, repr=False)
     _nothing: Carried = field(init=False, repr=False)
@@ -184,17 +199,18 @@ class Site:
         """Say whether a cookie of this name is a declared tracker of what is not among these purposes."""
         return len(name) <= _MAX_NAME_CHARACTERS and self._refuses(name, granted)
 
-    def declared(self, name: str) -> tuple[str, int | None] | None:
-        """Give the service that declares a cookie, and the seconds that it declares for it, or ``None``."""
+    def declared(self, name: str) -> Declaration | None:
+        """Say who declares a cookie of this name, and how; ``None``: nobody does."""
         return self._declared(name) if len(name) <= _MAX_NAME_CHARACTERS else None
 
-    def _declaration(self, name: str) -> tuple[str, int | None] | None:
+    def _declaration(self, name: str) -> Declaration | None:
         for service in (own_service(self.policy), *self.policy.services):
             for tracker in service.trackers:
                 if tracker.storage == "cookie" and tracker.host is None and tracker.matches(name):
-                    return service.id, declared_seconds(tracker)
-            if service.owns_cookie(name):
-                return service.id, None
+                    return Declaration(tracker.name, service.id, declared_seconds(tracker))
+            for pattern in service.leftovers:
+                if matches_name(pattern, name):
+                    return Declaration(pattern, service.id, None)
         return None
 
     def keep_inventory(self) -> threading.Event:

@@ -309,6 +309,12 @@ def test_garbage_attributes_never_raise(value: bytes) -> None:
             "sid",
         ),
         *("django_language", "locale", "AWSALB", "AWSALBCORS", "SERVERID", "BIGipServerpool", "cf_clearance"),
+        *("NEXT_LOCALE", "_locale", "i18next", ".AspNetCore.Culture"),
+        *("AWSELB", "ARRAffinity", "INGRESSCOOKIE"),
+        *("identity", "openidconnect.rt", "mfa_trusted", "KEYCLOAK_IDENTITY"),
+        *("KC_RESTART", "_oauth2_proxy", "oidc.state"),
+        *(".AspNetCore.Antiforgery.x", "wordpress_sec_x", "user", "id"),
+        *("otp_ok", "code_verifier", "ds_messages"),
     ],
 )
 def test_sessions_are_needed_by_name(name: str) -> None:
@@ -316,7 +322,15 @@ def test_sessions_are_needed_by_name(name: str) -> None:
     assert is_needed_by_name(name)
 
 
-@pytest.mark.parametrize("name", ["_ga", "_fbp", "_gcl_au", "mp_abc", "theme", "ab_test", "visitor", "side"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_ga", "_fbp", "_gcl_au", "mp_abc", "theme", "ab_test"),
+        *("visitor", "side", "visitor_id", "uid", "IDE", "ajs_user_id"),
+        *("ajs_anonymous_id", "optimizelyEndUserId", "hubspotutk"),
+        *("__hstc", "_pk_ses.1", "_uetsid"),
+    ],
+)
 def test_others_are_not_needed_by_name(name: str) -> None:
     """Nothing says that a site breaks without these."""
     assert not is_needed_by_name(name)
