@@ -67,7 +67,7 @@ def is_prefetch(headers: Headers) -> bool:
     return any(purpose.partition(";")[0].strip().lower() == "prefetch" for purpose in purposes)
 
 
-def is_crawler(user_agent: str) -> bool:
+def is_crawler(user_agent: bytes) -> bool:
     """Say whether a machine fetches this by itself: search engine, assistant, preview, archive, monitor.
 
     A list of names, not of rules: an unknown browser counts as a person, and so does a program in somebody's
@@ -76,16 +76,20 @@ def is_crawler(user_agent: str) -> bool:
     return _is_crawler(user_agent[:_MAX_USER_AGENT_CHARACTERS])
 
 
-# A search takes some 20 µs, and a site's visitors share few names.
+# a site's visitors share few names
 @lru_cache(maxsize=512)
-def _is_crawler(name: str) -> bool:
-    return _CRAWLER.search(name.lower()) is not None
+def _is_crawler(name: bytes) -> bool:
+    return _has_name_of_crawler(name.decode("latin-1").lower())
+
+
+def _has_name_of_crawler(name: str) -> bool:
+    return _CRAWLER.search(name) is not None
 
 
 def is_bot(user_agent: str) -> bool:
     """Say whether no browser sends this: a crawler, a program such as curl or an HTTP library, or no name."""
     name = user_agent[:_MAX_USER_AGENT_CHARACTERS].lower()
-    return not name.strip() or _is_crawler(name) or _TOOL.search(name) is not None
+    return not name.strip() or _has_name_of_crawler(name) or _TOOL.search(name) is not None
 
 
 def coarse(user_agent: str) -> Client:

@@ -347,7 +347,7 @@ async def _carry_out(exchange: Exchange, request: Request, decision: Decision) -
     began = perf_counter()
     # bound to the visitor, so that a key gives nobody another visitor's event
     key = f"{consent.subject}.{decision.key}" if decision.key else None
-    is_crawled = is_crawler(request.headers.get("user-agent", ""))
+    is_crawled = is_crawler(request.headers.get("user-agent", "").encode("latin-1"))
     is_too_often = _comes_too_often(exchange, request)
     if granted - consent.granted:
         if is_too_often:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from gem_consent import caching, csp, rewritable, set_cookie
@@ -54,6 +54,7 @@ class Exchange:
         nonce: that of the page's Content-Security-Policy, once its headers are known.
         is_quiet: the page's policy forbids what starts a service, so that none is.
         has_leftovers: once it is known who asks: there are cookies that their own documents delete.
+        is_holding: the start of a document still waits for its head to open.
         sent: the response's headers, once they have left.
     """
 
@@ -63,8 +64,10 @@ class Exchange:
     nonce: str | None = None
     is_quiet = False
     has_leftovers = False
+    is_holding = False
     _choice: Choice | None = None
     _standing: Standing | None = None
+    _held: _Held | None = None
     _document: _RewrittenDocument | None = None
     sent: Headers | None = None
 
@@ -119,15 +122,14 @@ class Exchange:
     def _judge(self) -> Standing:
         if self._standing is not None:
             return self._standing
-        site, scope = self.site, self.scope
-        standing = site.stranger
+        site, scope, standing = self.site, self.scope, self.site.stranger
         line = self.request.get(b"cookie")
         if line is not None:
             if len(scope["headers"]) != len(self.request):
                 # HTTP/2 may split it (RFC 9113, section 8.2.3)
                 line = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
             carried = site.carried(line, scope, self.now)
-            self._choice, standing, self.has_leftovers = carried
+            self._choice, standing, self.has_leftovers, _ = carried
         if standing is site.stranger:
             standing = site.undecided(scope["headers"], self.request.get(b"user-agent", b""))
         self._standing = standing
@@ -180,7 +182,7 @@ class Exchange:
         if not self.site.changes_documents or not rewritable.may_be_asked(accept, destination):
             return scope
         headers = scope["headers"]
-        if not caching.CONDITIONS.isdisjoint(request):
+        if not request.keys().isdisjoint(caching.CONDITIONS):
             headers = self._without_conditions(headers)
         headers = rewritable.narrowed(headers, request)
         extensions = scope.get("extensions")
@@ -206,9 +208,21 @@ class Exchange:
         if kind == "http.response.start":
             started = self._started(message)
             return _done() if started is None else self._send(started)
+        if self._held is not None:
+            return self._send_first(self._held, message)
         if self._document is None:
             return self._send(message)
         return self._send_of(self._document, message)
+
+    async def _send_first(self, held: _Held, message: Message) -> None:
+        self._held = None
+        if message["type"] == "http.response.body" and (changed := self._changed_at_once(held, message)):
+            start, body = changed
+            await self._send(start)
+            await self._send(body)
+            return
+        self._document = _RewrittenDocument(self, held)
+        await self._send_of(self._document, message)
 
     async def _send_of(self, document: _RewrittenDocument, message: Message) -> None:
         kind = message["type"]
@@ -222,11 +236,6 @@ class Exchange:
                 await self.release()
             await self._send(message)
 
-    @property
-    def is_holding(self) -> bool:
-        """Whether the start of a document still waits for its head to open."""
-        return self._document is not None and self._document.is_held
-
     def end(self) -> None:
         """Let go of the request, whose scope holds this exchange: circles stay until they are collected."""
         scope, self._document = self.scope, None
@@ -235,6 +244,8 @@ class Exchange:
 
     async def release(self) -> None:
         """Send what is held of a document: the application leaves it unfinished, or goes on with a file."""
+        if self._held is not None:
+            self._document, self._held = _RewrittenDocument(self, self._held), None
         if self._document is not None:
             for answer in self._document.release():
                 await self._send(answer)
@@ -242,22 +253,68 @@ class Exchange:
     def _started(self, message: Message) -> Message | None:
         """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""
         headers = message.get("headers") or []
-        if not isinstance(headers, list):
+        if type(headers) is not list:
             headers = list(headers)
             message = {**message, "headers": headers}
-        names = rewritable.by_name(headers)
-        status = message["status"]
+        status, names = message["status"], dict(headers)
+        is_plain = rewritable.PLAIN.issuperset(names)
+        if not is_plain:
+            names = rewritable.by_name(headers)
         charset = rewritable.html_charset(names.get(b"content-type", b""))
+        if charset is None and is_plain and status != 304:
+            if not self.is_read:
+                self.sent = headers
+                return message
+            self.sent = headers = headers + self.site.privacy
+            return {**message, "headers": headers}
         if (charset is None and status != 304) or not self._is_document(status, headers, names):
             return self._untouched(message, headers, names, is_html=charset is not None)
         if charset is not None and status != 304 and self.scope["method"] != "HEAD":
-            self._document = _RewrittenDocument(self, message, headers, names, charset)
+            self._held = message, headers, names, charset, is_plain or rewritable.is_ordinary(names)
+            self.is_holding = True
             return None
         view = self._confirmed_view() if message["status"] == 304 else self.chosen_view(headers)
         headers = self.changed_headers(list(headers), view)
         if self.scope["method"] == "HEAD":
             headers = without(headers, {b"content-length"})
         return {**message, "headers": headers}
+
+    def _changed_at_once(self, held: _Held, message: Message) -> tuple[Message, Message] | None:
+        """Change a document whose first chunk has the whole head in it; with ordinary headers, most are such.
+
+        The same as a ``_RewrittenDocument`` does, in the few steps that such a document needs. Nothing is
+        given where only that can tell.
+        """
+        start, headers, names, charset, is_ordinary = held
+        body = message.get("body")
+        if not is_ordinary or not charset or self.placed or type(body) is not bytes:
+            return None
+        opening = opening_of(body)
+        if not opening:
+            return None
+        site, scope = self.site, self.scope
+        is_shared = not self.is_read and site.documents(scope) == "shared"
+        view = _SHARED if is_shared else (self._standing or self._judge()).view
+        root = site.root(scope)
+        query = b"" if is_shared else scope.get("query_string", b"")
+        changed = site.renderer.opened(
+            view,
+            opening,
+            None if is_shared else self.request.get(b"accept-language"),
+            root + site.path,
+            _return_to(scope.get("raw_path"), scope["path"], query, root),
+            charset in _UTF8,
+        )
+        if changed is None:
+            return None
+        headers = rewritable.resized(headers, names, len(changed) - len(opening))
+        if not is_shared:
+            headers = headers + site.privacy
+            if self.has_leftovers:
+                headers += self.leftover_deletions()
+        self.sent, self.inserted, self.is_holding = headers, _PARTS, False
+        site.tally.documents["shared" if is_shared else "changed"] += 1
+        return {**start, "headers": headers}, {**message, "body": joined(changed, body, len(opening))}
 
     def _untouched(
         self, message: Message, headers: Headers, names: Mapping[bytes, bytes], *, is_html: bool
@@ -404,85 +461,35 @@ async def _done() -> None:
     """Send nothing now."""
 
 
+_Held: TypeAlias = "tuple[Message, Headers, Mapping[bytes, bytes], bytes, bool]"
+"""The start of a document; its headers, the same by name, its charset, and whether they are ordinary."""
+
+
 class _RewrittenDocument:
     """A document under way: its start is held until the head opens, its bytes go through the scanner."""
 
-    is_held = True
     is_done = False
     _stream: DocumentStream | GzipDocumentStream | None = None
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        start: Message,
-        headers: Headers,
-        names: Mapping[bytes, bytes],
-        charset: bytes,
-    ) -> None:
+    def __init__(self, exchange: Exchange, held: _Held) -> None:
         self._exchange = exchange
-        self._start = start
-        self._headers = headers
-        self._names = names
-        self._charset = charset
-        self._is_ordinary = rewritable.is_ordinary(names)
+        self._start, self._headers, self._names, self._charset, self._is_ordinary = held
 
     def body(self, message: Message) -> Sequence[Message]:
         """Take a body message; give what may be sent now."""
         body = message.get("body", b"")
         if type(body) is not bytes:
             body = bytes(body)
-        if self._stream is None and self._is_ordinary and self._charset and not self._exchange.placed:
-            opening = opening_of(body)
-            if opening and (answer := self._changed_at_once(message, body, opening)):
-                return answer
         stream = self._stream or self._opened()
         ready = stream.feed(body)
         if not message.get("more_body", False):
             ready += stream.finish()
         self.is_done = stream.is_done
-        if not self.is_held:
+        if not self._exchange.is_holding:
             return ({**message, "body": ready},)
         if stream.outcome is Outcome.SEARCHING:
             return ()
         return self._answered(stream), {**message, "body": ready}
-
-    def _changed_at_once(self, message: Message, body: bytes, opening: bytes) -> Sequence[Message]:
-        """Change a first chunk with the whole head in it; with ordinary headers, most documents are such.
-
-        The same as below, in the few steps that such a document needs: a third of the time. Nothing is given
-        where only the scanner can tell.
-        """
-        exchange = self._exchange
-        site = exchange.site
-        view = exchange.chosen_view([])
-        scope, root = exchange.scope, site.root(exchange.scope)
-        query = b"" if view.is_shared else scope.get("query_string", b"")
-        changed = site.renderer.opened(
-            view,
-            opening,
-            None if view.is_shared else exchange.request.get(b"accept-language"),
-            root + site.path,
-            _return_to(scope.get("raw_path"), scope["path"], query, root),
-            self._charset in _UTF8,
-        )
-        if changed is None:
-            return ()
-        length = self._names.get(b"content-length")
-        headers = self._headers
-        if length is not None:
-            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
-            if length.isdigit():
-                headers.append((b"content-length", b"%d" % (int(length) + len(changed) - len(opening))))
-        if not view.is_shared:
-            headers = [*headers, *site.privacy]
-            if exchange.has_leftovers:
-                headers += exchange.leftover_deletions()
-        exchange.sent = headers
-        exchange.inserted = _PARTS
-        site.tally.documents["shared" if view.is_shared else "changed"] += 1
-        self.is_held, self.is_done = False, True
-        start = {**self._start, "headers": headers}
-        return start, {**message, "body": joined(changed, body, len(opening))}
 
     def _opened(self) -> DocumentStream | GzipDocumentStream:
         document = DocumentStream(self._insertions, has_charset=bool(self._charset))
@@ -492,7 +499,7 @@ class _RewrittenDocument:
 
     def release(self) -> Sequence[Message]:
         """Give what is held, if anything, as if the document ended here; more may follow."""
-        if not self.is_held:
+        if not self._exchange.is_holding:
             return ()
         stream = self._stream or self._opened()
         ready = stream.finish()
@@ -501,7 +508,7 @@ class _RewrittenDocument:
         return (start, rest) if ready else (start,)
 
     def _answered(self, stream: DocumentStream | GzipDocumentStream) -> Message:
-        self.is_held = False
+        self._exchange.is_holding = False
         if stream.outcome is Outcome.CHANGED:
             return {**self._start, "headers": rewritable.resized(self._headers, self._names, stream.added)}
         self._exchange.site.tally.documents[stream.outcome.value] += 1
@@ -536,7 +543,10 @@ def get_consent(request: Any) -> Consent:
     Raises:
         ConfigurationError: the request did not pass through ``ConsentMiddleware``.
     """
-    return exchange_of(request).read_consent()
+    # most often it is the scope itself
+    exchange = request.get(STATE_KEY) if type(request) is dict else None
+    found: Exchange = exchange_of(request) if exchange is None else exchange
+    return found.read_consent()
 
 
 def exchange_of(request: Any) -> Exchange:
@@ -545,10 +555,7 @@ def exchange_of(request: Any) -> Exchange:
     Raises:
         ConfigurationError: the request did not pass through ``ConsentMiddleware``.
     """
-    # most often it is the scope itself
-    exchange = request.get(STATE_KEY) if type(request) is dict else None
-    if exchange is None:
-        exchange = _scope_of(request).get(STATE_KEY)
+    exchange = _scope_of(request).get(STATE_KEY)
     if not isinstance(exchange, Exchange):
         raise ConfigurationError(
             "this request did not pass through ConsentMiddleware: add it to the application, "

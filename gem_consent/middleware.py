@@ -162,7 +162,7 @@ class ConsentMiddleware:
         exchange = Exchange(site, scope, send)
         if exchange.now >= site.tally.report_at:
             site.tally.report(exchange.now)
-        if not self._has_warned:
+        if not self._has_warned and b"x-forwarded-proto" in exchange.request:
             self._warn_of_hidden_https(exchange)
         if site.path in scope["path"] and not site.is_silent and (rest := self._own_path(scope)) is not None:
             response = await respond(exchange, rest, receive)
@@ -173,7 +173,7 @@ class ConsentMiddleware:
             await self.app(inner, receive, exchange.send)
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
-            if len(inner) > len(scope):
+            if inner is not scope and len(inner) > len(scope):
                 scope.update({key: inner[key] for key in inner.keys() - scope.keys()})
         if exchange.is_holding:
             await exchange.release()
@@ -227,10 +227,8 @@ class ConsentMiddleware:
             await send_closing({"type": "lifespan.shutdown.complete"})
 
     def _warn_of_hidden_https(self, exchange: Exchange) -> None:
-        forwarded = exchange.request.get(b"x-forwarded-proto")
-        if forwarded is None or exchange.scope.get("scheme") == "https":
-            return
-        if forwarded.strip().lower() == b"https":
+        forwarded = exchange.request[b"x-forwarded-proto"].strip().lower()
+        if forwarded == b"https" and exchange.scope.get("scheme") != "https":
             self._has_warned = True
             _logger.warning(
                 "X-Forwarded-Proto says https and the server says http: cookies are set for http. Let the "

@@ -9,6 +9,7 @@ from functools import lru_cache
 from gem_consent.headers import Headers, values
 
 __all__ = [
+    "PLAIN",
     "by_name",
     "encoding",
     "html_charset",
@@ -30,7 +31,7 @@ _MEANINGFUL = re.compile(
     rb"control|pragma|expires|vary|etag|last-modified|accept-ranges|content-md5|digest|security-policy|set-cookie"
     rb"|content-encoding|content-disposition|content-range"
 )
-_ORDINARY = frozenset(
+PLAIN = frozenset(
     {b"content-type", b"content-length", b"date", b"server", b"content-language", b"x-request-id", b"link"}
     | {b"x-frame-options", b"x-content-type-options", b"referrer-policy", b"strict-transport-security"}
     | {b"cross-origin-opener-policy", b"x-process-time"}
@@ -100,7 +101,7 @@ def is_ordinary(names: Mapping[bytes, bytes]) -> bool:
     Args:
         names: the response's headers by name, in lower case.
     """
-    return names.keys() <= _ORDINARY or _MEANINGFUL.search(b" ".join(names)) is None
+    return names.keys() <= PLAIN or _MEANINGFUL.search(b" ".join(names)) is None
 
 
 def _is_attachment(headers: Headers, names: Mapping[bytes, bytes]) -> bool:
@@ -132,6 +133,11 @@ def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -
     length = names.get(b"content-length")
     if length is None:
         return headers
+    if added is not None and length.isdigit() and len(names) == len(headers):
+        at = list(names).index(b"content-length")
+        resized = headers.copy()
+        resized[at] = (b"content-length", b"%d" % (int(length) + added))
+        return resized
     resized = [pair for pair in headers if pair[0].lower() != b"content-length"]
     if added is not None and length.strip().isdigit():
         resized.append((b"content-length", b"%d" % (int(length) + added)))
@@ -150,7 +156,9 @@ def narrowed(headers: Headers, names: Mapping[bytes, bytes]) -> Headers:
         return headers
     if len(names) == len(headers) and _takes_gzip(accepted):
         at = headers.index((b"accept-encoding", accepted))
-        return [*headers[:at], _GZIP_ALONE, *headers[at + 1 :]]
+        changed = headers.copy()
+        changed[at] = _GZIP_ALONE
+        return changed
     others = [pair for pair in headers if pair[0] != b"accept-encoding"]
     return [*others, _GZIP_ALONE] if _takes_gzip(accepted) else others
 

@@ -185,7 +185,7 @@ BOTS = CRAWLERS + TOOLS
 def test_browser_is_no_bot(user_agent: str) -> None:
     """No browser that a person may use is taken for a bot."""
     assert not is_bot(user_agent)
-    assert not is_crawler(user_agent)
+    assert not is_crawler(user_agent.encode())
 
 
 def test_lists_are_long_enough() -> None:
@@ -197,13 +197,13 @@ def test_lists_are_long_enough() -> None:
 @pytest.mark.parametrize("user_agent", CRAWLERS)
 def test_crawler_is_found(user_agent: str) -> None:
     """Search engines, assistants, previews, archives and monitors are found."""
-    assert is_crawler(user_agent)
+    assert is_crawler(user_agent.encode())
 
 
 @pytest.mark.parametrize("user_agent", TOOLS)
 def test_tool_is_no_crawler(user_agent: str) -> None:
     """A program in somebody's hands gets what that somebody would see."""
-    assert not is_crawler(user_agent)
+    assert not is_crawler(user_agent.encode())
 
 
 @pytest.mark.parametrize("user_agent", BOTS)
