@@ -15,7 +15,7 @@ FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | r
 
 
 def test_own_notice_decides(browser: Browser, tmp_path: Path) -> None:
-    """The buttons decide by fetch, what is drawn follows the hint, and the JSON route the signed cookie."""
+    """The buttons decide by fetch; what is drawn follows the cookie, later and for a new policy too."""
     for name, text in FILE.findall((ROOT / "docs" / "front-end.md").read_text("utf-8")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
@@ -36,6 +36,14 @@ def test_own_notice_decides(browser: Browser, tmp_path: Path) -> None:
             expect(shown).to_contain_text(words)
             answer = page.evaluate("fetch('/api').then((answer) => answer.json())")
             assert answer == {"measured": is_measured}
-        context.close()
+        page.reload()
+        expect(shown).to_contain_text("You allowed: analytics.")
+        page.wait_for_selector('script[src*="googletagmanager.com"]', state="attached")
         command = ["gem-consent", "export", "--ledger", "sqlite:///consent.db", "--format", "csv"]
         assert states(run(*command, folder=tmp_path).stdout) == ["refused", "given"]
+    app = tmp_path / "app.py"
+    app.write_text(app.read_text("utf-8").replace('"/privacy",', '"/privacy", version="2",'), "utf-8")
+    with serving(["uvicorn", "app:app", "--port", "0"], tmp_path, CONSENT_SECRET=SECRET) as site:
+        page.goto(site.address)
+        expect(shown).to_contain_text("May we measure your visit?")
+        context.close()
