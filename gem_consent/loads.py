@@ -1,14 +1,16 @@
-"""What a browser would ask other hosts for because of an HTML page: read from its text, without asking."""
+"""What a browser would ask other hosts for: read from a page, its headers or styles, without asking."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["Load", "loads_of"]
+from gem_consent.headers import Headers, values
+
+__all__ = ["Load", "loads_of", "loads_of_headers", "loads_of_styles"]
 
 # a link to click loads nothing; these do (HTML standard, "Link types")
 _LOADING_LINKS = frozenset(
@@ -16,8 +18,14 @@ _LOADING_LINKS = frozenset(
     | {"stylesheet", "apple-touch-icon", "mask-icon", "shortcut"}
 )
 _LOADING_ATTRIBUTES = frozenset({"src", "poster", "data", "background", "codebase", "ping"})
-_TEXT_ELEMENTS = frozenset({"script", "style"})
 _CSS_URL = re.compile(r"(?:url\(|@import)\s*[\"']?\s*([^\"')\s;]+)", re.IGNORECASE)
+# HTML standard, "type" of script: any other type is a data block, which no browser runs
+_RUN_TYPE = re.compile(
+    r"(?:(?:text|application)/(?:x-)?(?:java|ecma|j|live)script[0-9.]*|module|importmap|speculationrules)?\s*(?:;|\Z)",
+    re.IGNORECASE,
+)
+_LINK = re.compile(r'<([^>]*)>((?:[^,"]|"[^"]*")*)')
+_REL = re.compile(r'\brel\s*=\s*"?([^";]*)', re.IGNORECASE)
 _META_REFRESH = re.compile(r"url\s*=\s*[\"']?([^\"'\s]+)", re.IGNORECASE)
 
 
@@ -43,6 +51,23 @@ def loads_of(page: str) -> list[Load]:
     return reader.found
 
 
+def loads_of_headers(headers: Headers) -> list[Load]:
+    """Give what a page's ``Link`` (RFC 8288) and ``Refresh`` headers make a browser load from named hosts."""
+    linked = (
+        address
+        for line in values(headers, b"link")
+        for address, parameters in _LINK.findall(line)
+        if (rel := _REL.search(parameters)) and not _LOADING_LINKS.isdisjoint(rel[1].lower().split())
+    )
+    refreshed = (address for line in values(headers, b"refresh") for address in _META_REFRESH.findall(line))
+    return [*_named("the Link header", linked), *_named("the Refresh header", refreshed)]
+
+
+def loads_of_styles(sheet: str) -> list[Load]:
+    """Give what a style sheet makes a browser load from named hosts."""
+    return list(_named("the style sheet", _CSS_URL.findall(sheet)))
+
+
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -51,7 +76,8 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        self._inside = tag if tag in _TEXT_ELEMENTS else ""
+        is_read = tag == "style" or (tag == "script" and _RUN_TYPE.match(given.get("type", "").strip()))
+        self._inside = tag if is_read else ""
         for name, value in given.items():
             if name == "srcdoc":
                 self._nested(value)
@@ -79,10 +105,12 @@ class _Reader(HTMLParser):
         if text.strip():
             self.found.append(Load(where, "", text))
 
-    def _addresses(self, where: str, addresses: list[str] | Iterator[str]) -> None:
-        for address in addresses:
-            if host := _host(address):
-                self.found.append(Load(where, host, address))
+    def _addresses(self, where: str, addresses: Iterable[str]) -> None:
+        self.found += _named(where, addresses)
+
+
+def _named(where: str, addresses: Iterable[str]) -> Iterator[Load]:
+    return (Load(where, host, address) for address in addresses if (host := _host(address)))
 
 
 def _addresses(tag: str, name: str, value: str, given: dict[str, str]) -> Iterator[str]:
@@ -94,7 +122,7 @@ def _addresses(tag: str, name: str, value: str, given: dict[str, str]) -> Iterat
         tag == "link"
         and name == "href"
         and not _LOADING_LINKS.isdisjoint(given.get("rel", "").lower().split())
-    ) or (tag in ("image", "use", "script") and name in ("href", "xlink:href")):
+    ) or (tag in ("image", "use", "script", "base") and name in ("href", "xlink:href")):
         yield value
     elif tag == "meta" and name == "content" and given.get("http-equiv", "").lower() == "refresh":
         yield from _META_REFRESH.findall(value)
@@ -103,7 +131,8 @@ def _addresses(tag: str, name: str, value: str, given: dict[str, str]) -> Iterat
 def _host(address: str) -> str:
     """Give the host of an address that names one: ``https://host/…`` or ``//host/…``."""
     try:
-        parts = urlsplit(address.strip())
+        # browsers take the one for the other (URL standard, "relative state")
+        parts = urlsplit(address.strip().replace("\\", "/"))
     except ValueError:
         return ""
     return (parts.hostname or "").lower() if parts.scheme in ("", "http", "https", "ws", "wss") else ""

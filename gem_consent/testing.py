@@ -6,6 +6,7 @@ an ``AssertionError`` that says what to do.
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from gem_consent.consent import Choice
 from gem_consent.cookie import HINT_NAME, cookie_name, hint_value, new_subject
 from gem_consent.exchange import Exchange
 from gem_consent.headers import values
-from gem_consent.loads import Load, loads_of
+from gem_consent.loads import Load, loads_of, loads_of_headers, loads_of_styles
 from gem_consent.site import Site
 from gem_consent.vendor_hosts import named_vendors, vendor_of
 from gem_consent.visits import Answer, Visits, visiting
@@ -37,11 +38,11 @@ def assert_no_undeclared_trackers(
     Each page is asked for by a visitor who has not chosen and by one who refused everything. What counts
     against it: a cookie that is no tracker of a necessary service, nor the library's own; a request of the
     page's to another host than the site's and those of necessary services; a vendor's host in an inline
-    script. Scripts are not run: what they load later is not seen here.
+    script. Scripts are not run, and files are not fetched: what they load later is not seen here.
 
     Args:
         app: an ASGI application with ``ConsentMiddleware`` in it.
-        paths: the pages to look at; redirects within the site are followed.
+        paths: the pages, and the site's own style sheets, to look at; redirects within the site are followed.
         allow: names of cookies and hosts that are strictly necessary; one ``*`` stands for any characters.
         base_url: the scheme and host to ask for.
 
@@ -112,10 +113,29 @@ def _troubles(answer: Answer, allow: Sequence[str]) -> Iterator[str]:
                 "or, if the site cannot work without it, declare it for a necessary service or name it "
                 "in allow="
             )
-    if any(value.startswith("text/html") for value in values(answer.headers, b"content-type")):
-        own = {value.partition(":")[0].lower() for value in values(answer.asked, b"host")}
-        for load in loads_of(answer.body.decode("utf-8", "replace")):
-            yield from _foreign(load, own, site, allow)
+    own = {value.partition(":")[0].lower() for value in values(answer.asked, b"host")}
+    for load in _loads(answer):
+        yield from _foreign(load, own, site, allow)
+
+
+def _loads(answer: Answer) -> Iterator[Load]:
+    kind = next(iter(values(answer.headers, b"content-type")), "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        yield from loads_of_headers(answer.headers)
+        yield from loads_of(_text(answer))
+    elif kind == "text/css":
+        yield from loads_of_styles(_text(answer))
+
+
+def _text(answer: Answer) -> str:
+    coding = ", ".join(values(answer.headers, b"content-encoding")).strip().lower()
+    if coding not in ("", "identity", "gzip"):
+        raise AssertionError(
+            f"GET {answer.path} is encoded as {coding!r}, which was not asked for, so nothing can be said of "
+            "it: encode where it is asked for, or leave it to the proxy"
+        )
+    body = gzip.decompress(answer.body) if coding == "gzip" else answer.body
+    return body.decode("utf-8", "replace")
 
 
 def _is_known_cookie(name: str, site: Site, allow: Sequence[str]) -> bool:
@@ -176,7 +196,7 @@ def assert_cache_safe(app: object, path: str = "/", *, base_url: str = _BASE_URL
     The page is asked for by visitors who have not chosen, refused and accepted, in two languages and with two
     browsers. Where shared caches may keep it (RFC 9111, section 3), all must get the same bytes and no
     cookie; else, where they get different bytes, it must say ``private`` with ``Vary: Cookie``, or
-    ``no-store``.
+    ``no-store``. Languages and browsers may get different bytes where ``Vary`` names what tells them apart.
 
     Args:
         app: an ASGI application with ``ConsentMiddleware`` in it.
@@ -189,7 +209,8 @@ def assert_cache_safe(app: object, path: str = "/", *, base_url: str = _BASE_URL
     __tracebackhide__ = True
     with visiting(app, base_url) as visits:
         first = _page(visits, path, {})
-        answers = {who: _page(visits, path, headers) for who, headers in _visitors(first)}
+        visitors = dict(_visitors(first))
+        answers = {who: _page(visits, path, headers) for who, headers in visitors.items()}
         again = _page(visits, path, {})
     if again.body != first.body:
         raise AssertionError(
@@ -200,6 +221,8 @@ def assert_cache_safe(app: object, path: str = "/", *, base_url: str = _BASE_URL
         )
     moment = datetime.fromtimestamp(_exchange(first).now, UTC)
     for who, answer in {"a visitor who has not chosen": first, **answers}.items():
+        if visitors.get(who, {}).keys() & {"accept-language", "user-agent"} & _vary(answer):
+            continue  # caches keep these apart (RFC 9111, section 4.1)
         if caching.is_shared(answer.asked, answer.headers, moment):
             _require_same(path, first, who, answer)
         else:
@@ -236,7 +259,7 @@ def _require_same(path: str, first: Answer, who: str, answer: Answer) -> None:
 def _require_private(path: str, first: Answer, who: str, answer: Answer) -> None:
     __tracebackhide__ = True
     control = " ".join(values(answer.headers, b"cache-control")).lower()
-    vary = re.split(r"[\s,]+", " ".join(values(answer.headers, b"vary")).lower())
+    vary = _vary(answer)
     differs = answer.body != first.body
     if (
         not differs
@@ -248,10 +271,14 @@ def _require_private(path: str, first: Answer, who: str, answer: Answer) -> None
         f"{path} gives {who} other bytes than a visitor who has not "
         f"chosen{_difference(first.body, answer.body)}, and "
         f"its headers (Cache-Control: {control or 'none'}; Vary: "
-        f"{', '.join(filter(None, vary)) or 'none'}) let caches mix them "
+        f"{', '.join(sorted(vary)) or 'none'}) let caches mix them "
         "up. Read the consent with get_consent(), which says it by itself; or send Cache-Control: "
         "private and Vary: Cookie"
     )
+
+
+def _vary(answer: Answer) -> set[str]:
+    return set(filter(None, re.split(r"[\s,]+", " ".join(values(answer.headers, b"vary")).lower())))
 
 
 def _difference(one: bytes, other: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ def test_clean_site_passes(ledger: Path) -> None:
         ('<iframe srcdoc="&lt;img src=https://t.example.net/x&gt;"></iframe>', "srcdoc <img src>"),
         ('<meta http-equiv="refresh" content="0; url=https://t.example.net/">', "t.example.net"),
         ('<a href="/" ping="https://t.example.net/ping">', "t.example.net"),
+        ('<base href="https://t.example.net/"><img src="a.png">', "<base href> loads https://t.example.net/"),
+        (r'<img src="\\t.example.net\a.png">', "<img src> loads"),
+        ("<script type='text/javascript;x'>load('https://bat.bing.com/x')</script>", "bat.bing.com"),
+        ("<script type=speculationrules>{'urls': ['https://www.youtube.com/']}</script>", "www.youtube.com"),
         ("<script>play('https://video.example.net/x')</script>", "video.example.net"),
     ],
 )
@@ -78,6 +83,57 @@ def test_foreign_loads_are_found(ledger: Path, inside: str, expected: str) -> No
     assert "Declare it as a Service" in said
     assert "before any choice" in said
     assert "after a refusal" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("link", '</a.css>; rel=preload, <https://t.example.net/x>; title="a, b"; rel="preconnect"'),
+        ("Refresh", "0; url=https://t.example.net/"),
+    ],
+)
+def test_headers_that_load_are_found(ledger: Path, name: str, value: str) -> None:
+    """What a page's headers make a browser load counts like what the page does."""
+    assert f"the {name.capitalize()} header loads https://t.example.net/" in found(ledger, "", (name, value))
+
+
+def test_headers_that_load_nothing_pass(ledger: Path) -> None:
+    """A canonical address, a licence and a page to go on with are no requests."""
+    assert found(ledger, "", ("link", '<https://t.example.net/>; rel="canonical", <https://u.example>')) == ""
+
+
+@pytest.mark.parametrize("kind", ["application/ld+json", "application/json", "text/plain"])
+def test_data_blocks_pass(ledger: Path, kind: str) -> None:
+    """A script that no browser runs, such as the description of an organisation, loads nothing."""
+    assert found(ledger, f'<script type="{kind}">{{"sameAs": ["https://www.facebook.com/x"]}}</script>') == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        (page('<img src="https://t.example.net/a">'), [], "Text/HTML"),
+        (page('<img src="https://t.example.net/a"/>'), [], "application/xhtml+xml"),
+        (
+            gzip.compress(page('<img src="https://t.example.net/a">')),
+            [("content-encoding", "gzip")],
+            "text/html",
+        ),
+        (b"@font-face { src: url(https://t.example.net/a) }", [], "text/css"),
+    ],
+    ids=["upper case", "xhtml", "gzip", "style sheet"],
+)
+def test_every_form_of_a_page_is_read(
+    ledger: Path, body: bytes, headers: list[tuple[str, str]], kind: str
+) -> None:
+    """A page is looked at however its type is written and whether or not it is compressed; so are styles."""
+    with pytest.raises(AssertionError, match=r"loads https://t\.example\.net/a"):
+        assert_no_undeclared_trackers(wrap(site(body, headers, kind=kind), ledger))
+
+
+def test_unreadable_page_is_told(ledger: Path) -> None:
+    """A page in an encoding that was not asked for proves nothing."""
+    with pytest.raises(AssertionError, match="is encoded as 'br', which was not asked for"):
+        assert_no_undeclared_trackers(wrap(site(b"\x8b", [("content-encoding", "br")]), ledger))
 
 
 def test_undeclared_cookie_is_found(ledger: Path) -> None:
@@ -198,6 +254,23 @@ def test_shared_page_that_differs_is_found(ledger: Path) -> None:
     """A page for everyone that reads the cookie by itself is found, with where it differs."""
     with pytest.raises(AssertionError, match=r"a visitor who accepted gets other bytes .*from byte 0"):
         assert_cache_safe(wrap(reading(**{"cache-control": "public, max-age=60"}), ledger))
+
+
+@pytest.mark.parametrize("control", ["public, max-age=60", "no-cache"])
+def test_languages_that_caches_keep_apart_are_safe(ledger: Path, control: str) -> None:
+    """Two languages of one address are safe if ``Vary`` tells them apart, and found if it does not."""
+
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        language = dict(scope["headers"]).get(b"accept-language", b"en").decode()
+        headers = {"cache-control": control, **dict(vary)}
+        await PlainTextResponse(language, headers=headers)(scope, receive, send)
+
+    vary = [("vary", "Accept-Encoding, Accept-Language")]
+    app = wrap(view, ledger)
+    assert_cache_safe(app)
+    vary.clear()
+    with pytest.raises(AssertionError, match="a visitor who reads French"):
+        assert_cache_safe(app)
 
 
 def test_unmarked_page_that_differs_is_found(ledger: Path) -> None:
