@@ -111,8 +111,8 @@ class Exchange:
             return False
         _logger.warning(
             "the consent was read after a response for everyone had begun, so nothing counts as granted: "
-            "read it before the response starts, or send Cache-Control: private (%r)",
-            self.scope["path"],
+            "read it before the response starts, or send Cache-Control: private. What reads it stands below",
+            stack_info=True,
         )
         return True
 
@@ -393,8 +393,7 @@ class Exchange:
             return
         if not tally.quiet[reason]:
             _logger.warning(
-                "nothing that needs consent is started on %r, nor on other pages like it: %s forbids it",
-                self.scope["path"],
+                "nothing that needs consent is started on some pages, since %s forbids it",
                 reason,
             )
         tally.quiet[reason] += 1
@@ -434,7 +433,7 @@ class Exchange:
     def _lets(self, line: bytes, granted: frozenset[str]) -> bool:
         """Say whether a ``Set-Cookie`` line may leave; note what it says of itself."""
         site, moment, name = self.site, self._moment(), set_cookie.cookie_name(line)
-        if not name or set_cookie.is_deletion(line, moment):
+        if not name or site.is_silent or set_cookie.is_deletion(line, moment):
             return True
         declaration = site.declared(name)
         lifetime, attributes = set_cookie.described(line, moment)
@@ -447,7 +446,7 @@ class Exchange:
             if site.inventory.note_withheld(family):
                 _logger.warning("withheld cookies whose purpose was not granted: %s", family)
             return False
-        if declaration is not None or site.undeclared == "allow" or site.is_silent:
+        if declaration is not None or site.undeclared == "allow":
             return True
         is_refused = site.undeclared == "refuse" and not set_cookie.is_needed_by_name(name)
         site.tally.cookies["refused" if is_refused else "undeclared"] += 1

@@ -47,7 +47,8 @@ class Seen:
     def merged(self, later: Seen) -> Seen:
         """Give what both sightings say together; what is declared is as the later one has it."""
         lifetimes = [one for one in (self.lifetime, later.lifetime) if one is not None]
-        return replace(later, first=min(self.first, later.first), lifetime=max(lifetimes, default=None))
+        first, last = min(self.first, later.first), max(self.last, later.last)
+        return replace(later, first=first, last=last, lifetime=max(lifetimes, default=None))
 
 
 class Inventory:

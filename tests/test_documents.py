@@ -703,9 +703,11 @@ def test_late_read_grants_nothing(ledger: Path, kind: str, caplog: pytest.LogCap
         await send({"type": "http.response.body", "body": b""})
 
     with caplog.at_level(logging.WARNING, "gem_consent"):
-        answer = decided(wrap(app, ledger), grants=True).get()
+        answer = decided(wrap(app, ledger), grants=True).get("/somebody")
     assert seen == [False]
     assert "read after a response for everyone" in caplog.text
+    assert "get_consent(scope).allows" in caplog.text
+    assert "somebody" not in "".join(caplog.messages)
     assert answer.header("cache-control") == "public, max-age=60"
 
 

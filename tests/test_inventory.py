@@ -159,9 +159,10 @@ def test_inventory_is_stored_in_time(ledger: Path) -> None:
 
 
 def test_two_processes_share_one_inventory(ledger: Path) -> None:
-    """What a second process sees is merged: the first time, the last time, the longer lifetime."""
+    """What other processes see is merged, whoever stores first: first time, last time, longest lifetime."""
     anyio.run(_lifespan, setting(ledger, "theme=a; Max-Age=90"), "/")
     anyio.run(_lifespan, setting(ledger, "theme=a; Max-Age=60", clock=Clock(START + 86_400)), "/")
+    anyio.run(_lifespan, setting(ledger, "theme=a; Max-Age=60", clock=Clock(START + 60)), "/")
     assert _stored(ledger) == [Seen("theme", START, START + 86_400, 90, "")]
 
 

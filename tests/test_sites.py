@@ -75,6 +75,13 @@ def test_unknown_host_is_left_alone(ledger: Path) -> None:
     assert get(app, "/privacy-choices/state", {"host": "203.0.113.9"}).body == page
 
 
+def test_unknown_host_declares_nothing(ledger: Path) -> None:
+    """A cookie that is set for an unknown host is left alone, and the inventory says nothing of it."""
+    app = wrap(site(headers=[("set-cookie", "vid_1=1")]), ledger, policy=POLICIES, undeclared="refuse")
+    assert get(app, "/", {"host": "203.0.113.9"}).all("set-cookie") == ["vid_1=1"]
+    assert not app.site.inventory.has_fresh
+
+
 def test_code_may_ask_on_unknown_host(ledger: Path) -> None:
     """A view that reads the consent there is told that nothing is granted, whatever cookie came along."""
 

@@ -91,12 +91,13 @@ def test_quiet_pages_are_counted(ledger: Path, caplog: pytest.LogCaptureFixture)
     visitor.post("grant_all")
     caplog.clear()
     for _ in range(2):
-        page = visitor.get()
+        page = visitor.get("/somebody")
         assert b" data-quiet" in page.body
         assert b"googletagmanager" not in page.body
         assert "google" not in (page.header("content-security-policy") or "")
     assert visitor.app.site.tally.quiet == {"Trusted Types": 2}
     assert [line for line in caplog.messages if "Trusted Types forbids it" in line] == caplog.messages[:1]
+    assert "somebody" not in caplog.text
 
 
 def test_other_types_are_not_counted(ledger: Path) -> None:
