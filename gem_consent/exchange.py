@@ -237,8 +237,11 @@ class Exchange:
             await self._send(message)
 
     def end(self) -> None:
-        """Let go of the request, whose scope holds this exchange: circles stay until they are collected."""
-        scope, self._document = self.scope, None
+        """Let go of what leads back here, which would stay until the garbage collector comes.
+
+        The scope holds this exchange, and a server's ``send`` is most often a method of what holds the scope.
+        """
+        scope, self._document, self._send = self.scope, None, _ended
         # outer middleware may still read the consent
         self.scope = {"path": scope["path"], "scheme": scope.get("scheme"), "headers": scope["headers"]}
 
@@ -458,6 +461,10 @@ class Exchange:
 
 async def _done() -> None:
     """Send nothing now."""
+
+
+async def _ended(message: Message) -> None:
+    """Send nothing any more: for the server the response is over once the application has returned."""
 
 
 _Held: TypeAlias = "tuple[Message, Headers, Mapping[bytes, bytes], bytes, bool]"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from asgi import PAGE, SECRET, Answer, Visitor, call, get, make_policy, rows, site, wrap
+from asgi import PAGE, SECRET, Answer, Visitor, call, get, http_scope, make_policy, rows, site, wrap
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from starlette.applications import Starlette
@@ -311,3 +313,70 @@ def test_shared_state_leaks_nothing(ledger: Path) -> None:
     granted, stranger = Visitor(wrapped, state=state), Visitor(wrapped, state=state)
     granted.post("grant_all")
     assert [granted.get().text, stranger.get().text, granted.get().text] == ["True", "False", "True"]
+
+
+class Connection:
+    """What a server keeps of one request: its scope, and the way out (uvicorn's is made so)."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self.scope = scope
+        self.sent: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        site(),
+        site([PAGE[:10], PAGE[10:50], PAGE[50:]]),
+        site([PAGE[:10]]),
+        site(b"<p>a fragment</p>"),
+        site(b"{}", kind="application/json"),
+        site(headers=[("cache-control", "public, max-age=60"), ("etag", '"1"')]),
+    ],
+    ids=["page", "chunks", "start of a page", "fragment", "json", "shared page"],
+)
+def test_ended_request_needs_no_collector(ledger: Path, app: Any) -> None:
+    """Nothing of a request is left to the garbage collector, which would stop the server for it."""
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        get_consent(scope)
+        await app(scope, receive, send)
+
+    async def main() -> None:
+        for inner in (app, reading):
+            connection = Connection(http_scope("/", "GET", {"accept": "text/html"}))
+            await wrap(inner, ledger)(connection.scope, receive, connection.send)
+            assert connection.sent
+            left = weakref.ref(connection)
+            del connection
+            assert left() is None
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    gc.disable()
+    try:
+        anyio.run(main)
+    finally:
+        gc.enable()
+
+
+def test_ended_application_sends_nothing_more(ledger: Path) -> None:
+    """What an application has left behind and sends once it has returned reaches nobody, and fails nobody."""
+    kept: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(send)
+        await site()(scope, receive, send)
+
+    answer = get(wrap(app, ledger))
+    count = len(answer.messages)
+
+    async def late() -> None:
+        await kept[0]({"type": "http.response.body", "body": b"more"})
+
+    anyio.run(late)
+    assert len(answer.messages) == count
