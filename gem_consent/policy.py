@@ -35,6 +35,7 @@ from gem_consent.retention import Retention
 
 __all__ = [
     "MAX_LIFETIME",
+    "OWN_COOKIES",
     "STANDARD_PURPOSES",
     "Controller",
     "Message",
@@ -51,6 +52,9 @@ MAX_LIFETIME = timedelta(days=393)
 
 Storage: TypeAlias = Literal["cookie", "localStorage", "sessionStorage", "indexedDB", "server"]
 """Where a tracker is kept; ``server`` is a record on the site's own side, declared beside the others."""
+
+OWN_COOKIES = ("__Host-gem_consent", "__Secure-gem_consent", "gem_consent", "gem_consent_hint")
+"""The cookies in which this library keeps a choice."""
 
 _MAX_VERSION_CHARACTERS = 255
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
@@ -316,7 +320,8 @@ class Policy:
             ``gem-consent purge`` keeps that word: declare it once the purge runs by itself.
 
     Raises:
-        PolicyError: a field is malformed, two services share an id, or a service serves an unknown purpose.
+        PolicyError: a field is malformed, two services share an id, a service serves an unknown purpose, or
+            one that is asked about claims a cookie that is necessary.
 
     Example:
         >>> policy = Policy(controller=Controller("Example", "dpo@example.com"), privacy_url="/privacy")
@@ -372,6 +377,7 @@ class Policy:
         object.__setattr__(self, "exempt", MappingProxyType(exempt))
         asked = tuple(purpose for purpose in self._purposes.values() if not purpose.is_necessary)
         object.__setattr__(self, "_asked", asked)
+        self._require_necessary_cookies_kept()
         object.__setattr__(self, "fingerprint", _fingerprint(self))
 
     def _purposes_in_use(self) -> Mapping[str, Purpose]:
@@ -391,6 +397,17 @@ class Policy:
                 "Policy.purposes", asked, f"{_MAX_ASKED_PURPOSES} at most, so that a choice fits a cookie"
             )
         return MappingProxyType(in_use)
+
+    def _require_necessary_cookies_kept(self) -> None:
+        """Refuse a pattern with which a refusal would delete what the site or this library needs."""
+        necessary = [service for service in self.services if self.exempt[service.purpose]]
+        kept = [*OWN_COOKIES, *(pattern for service in necessary for pattern in service.cookie_patterns)]
+        for service in self.services:
+            for pattern in () if service in necessary else service.cookie_patterns:
+                for other in kept:
+                    if _may_be_one(pattern, other):
+                        allowed = f"a pattern that does not fit {other!r}, which is necessary"
+                        raise wrong(f"Service {service.id!r}: the cookie", pattern, allowed)
 
     @property
     def purpose_by_id(self) -> Mapping[str, Purpose]:
@@ -446,6 +463,16 @@ def matches_name(pattern: str, name: str) -> bool:
     if not star:
         return name == pattern
     return len(name) >= len(before) + len(after) and name.startswith(before) and name.endswith(after)
+
+
+def _may_be_one(pattern: str, other: str) -> bool:
+    """Say whether one name may fit both patterns."""
+    if "*" not in pattern or "*" not in other:
+        return matches_name(pattern, other) or matches_name(other, pattern)
+    (before, _, after), (start, _, end) = pattern.partition("*"), other.partition("*")
+    return (before.startswith(start) or start.startswith(before)) and (
+        after.endswith(end) or end.endswith(after)
+    )
 
 
 def _fingerprint(policy: Policy) -> str:

@@ -19,6 +19,7 @@ from gem_consent.cookie import HINT_NAME, cookie_name, hint_value, new_subject
 from gem_consent.exchange import Exchange
 from gem_consent.headers import values
 from gem_consent.loads import Load, loads_of, loads_of_headers, loads_of_styles
+from gem_consent.policy import OWN_COOKIES
 from gem_consent.site import Site
 from gem_consent.vendor_hosts import named_vendors, vendor_of
 from gem_consent.visits import Answer, Visits, visiting
@@ -139,8 +140,7 @@ def _text(answer: Answer) -> str:
 
 
 def _is_known_cookie(name: str, site: Site, allow: Sequence[str]) -> bool:
-    own = {HINT_NAME, cookie_name(True), cookie_name(False), cookie_name(True, "shared")}
-    if name in own or _is_allowed(name, allow):
+    if name in OWN_COOKIES or _is_allowed(name, allow):
         return True
     return any(
         service.owns_cookie(name)

@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gem_consent.cookie import HINT_NAME, cookie_name
 from gem_consent.errors import ConfigurationError, PolicyError
-from gem_consent.policy import MAX_LIFETIME, STANDARD_PURPOSES, Controller, Policy, Purpose, Service, Tracker
+from gem_consent.policy import (
+    MAX_LIFETIME,
+    OWN_COOKIES,
+    STANDARD_PURPOSES,
+    Controller,
+    Policy,
+    Purpose,
+    Service,
+    Tracker,
+)
 from gem_consent.services import GoogleAnalytics
 
 EXAMPLE = Controller(name="Example", contact="dpo@example.com")
@@ -416,3 +426,55 @@ def test_fingerprint_is_32_hex_digits(declared: list[Service]) -> None:
     fingerprint = make_policy(services=declared).fingerprint
     assert len(fingerprint) == 32
     assert set(fingerprint) <= set("0123456789abcdef")
+
+
+def claim(purpose: str, *names: str, leftovers: tuple[str, ...] = ()) -> Service:
+    """Make a service that claims these cookies."""
+    return make_service(
+        id=purpose,
+        purpose=purpose,
+        trackers=[make_tracker(name=name) for name in names],
+        leftovers=leftovers,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"),
+    [
+        ("app_*", "app_session"),
+        ("app_session", "app_*"),
+        ("app_session", "app_session"),
+        ("app_*", "*_session"),
+        ("app_v*", "app_*_id"),
+    ],
+)
+def test_cookie_has_one_side(pattern: str, kept: str) -> None:
+    """A refusal would delete what the site needs, so that such a policy does not start."""
+    for asked in (claim("analytics", pattern), claim("analytics", leftovers=(pattern,))):
+        with pytest.raises(
+            PolicyError, match=r"Service 'analytics': the cookie is .*; allowed: a pattern that"
+        ):
+            Policy(EXAMPLE, "/privacy", services=[claim("necessary", kept), asked])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [("app_*", "ap_*"), ("*_a", "*_b"), ("app", "app_*"), ("a*b", "ac")]
+)
+def test_cookies_that_differ_are_told_apart(pattern: str, kept: str) -> None:
+    """Patterns that no one name fits may stand side by side."""
+    Policy(EXAMPLE, "/privacy", services=[claim("necessary", kept), claim("analytics", pattern)])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["gem_*", "__Host-*", "*_hint", "gem_consent_hint", "__Secure-gem_consent"]
+)
+def test_own_cookies_are_no_trackers(pattern: str) -> None:
+    """A refusal must not delete the cookie that remembers it, or the visitor would be asked for ever."""
+    with pytest.raises(PolicyError, match="which is necessary"):
+        Policy(EXAMPLE, "/privacy", services=[claim("analytics", pattern)])
+
+
+def test_own_cookies_are_all_known() -> None:
+    """The names that no tracker may have are those that are set."""
+    names = {cookie_name(is_https, domain) for is_https in (True, False) for domain in (None, "example.com")}
+    assert {*names, HINT_NAME} == set(OWN_COOKIES)
