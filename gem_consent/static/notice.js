@@ -4,7 +4,7 @@
 (() => {
   // a page that is drawn anew by a script (Turbo) may run this a second time
   if (window.gemConsent) return;
-  const { nonce, dataset: { path: at, fingerprint, shown, csp, press, gpc, quiet } } = /** @type {NoticeScript} */ (document.currentScript);
+  let { nonce, dataset: { path: at, fingerprint, shown, csp, press, gpc, quiet } } = /** @type {NoticeScript} */ (document.currentScript);
   // a <base> of the page may name another host
   const path = location.origin + at;
   const root = document.documentElement;
@@ -36,9 +36,11 @@
   };
   /** @param {() => void} [then] */
   const start = (then) => quiet === undefined && load("/tags", then);
-  /** @returns {[before: string[], now: string[]]} */
-  const renew = () => {
+  // a page out of a cache may ask under a policy that has changed since: a press is answered under the present one
+  /** @param {string} [print] @returns {[before: string[], now: string[]]} */
+  const renew = (print) => {
     const before = last || [];
+    fingerprint = print || fingerprint;
     token = 0;
     paint();
     drawn = key(last);

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
 from browser.google import is_google, is_hit
-from browser.pages import LOCAL_POLICY, Row, Site
+from browser.pages import LOCAL_POLICY, POLICY, Row, Site
 from browser.visitor import Newcomer, Visitor
 
 pytestmark = pytest.mark.browser
@@ -183,3 +185,22 @@ def test_stored_page_is_silent(serve: Callable[..., Site], newcomer: Newcomer, p
     # a shared page does come out of the cache; one of the visitor's own varies with the cookie
     assert site.asked == ([] if path == "/shared" else [f"GET {path}"])
     assert not {"_ga", "_ga_XXXXXXXXXX"} & visitor.cookies().keys()
+
+
+def test_page_of_an_earlier_policy_takes_a_refusal(serve: Callable[..., Site], newcomer: Newcomer) -> None:
+    """A cached page may ask under a policy that has changed since: a refusal hides its notice."""
+    old = httpx.get(serve().url("/shared")).text
+    site = serve(replace(POLICY, version="2"))
+    visitor = newcomer(site)
+    visitor.context.route("**/shared", lambda route: route.fulfill(content_type="text/html", body=old))
+    for _ in range(2):
+        visitor.visit("/shared")
+        expect(visitor.notice).to_be_visible()
+        visitor.reject()
+        expect(visitor.status).to_have_text("Your choice is saved.")
+        expect(visitor.notice).to_be_hidden()
+        expect(visitor.control).to_be_visible()
+    visitor.visit("/two")
+    expect(visitor.notice).to_be_hidden()
+    assert [row.state for row in site.rows()] == ["refused"]
+    assert visitor.outside() == []

@@ -21,8 +21,9 @@ type Embed = HTMLIFrameElement & { dataset: { src: string } };
 /** What of a page waits for a purpose: a script or an embed. */
 type Waiting = HTMLElement & { dataset: { consent: string }; src: string; type: string; text: string };
 
-/** The server's answer to a choice: whether the page must be loaded anew. */
+/** The server's answer to a choice: under which policy it was taken, and whether the page must be loaded anew. */
 interface ChoiceAnswer {
+  fingerprint: string;
   reload: boolean;
 }
 
@@ -31,8 +32,8 @@ interface Shared {
   path: string;
   nonce: string;
   granted(): Granted | null;
-  /** Reads the choice anew; gives what was granted before, and what is now. */
-  renew(): [before: string[], now: string[]];
+  /** Reads the choice anew, under the policy of this fingerprint's beginning; gives what was granted before, and now. */
+  renew(print: string): [before: string[], now: string[]];
   /** Fetches the script that starts and stops services, where the page's policy lets it. */
   start(then?: () => void): void;
   /** Sends a choice; gives whether it was taken, or `null` where another is under way. */
