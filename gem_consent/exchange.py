@@ -47,6 +47,7 @@ class Exchange:
         send: the server's.
 
     Attributes:
+        time: when the request came, in seconds since 1970 (UTC).
         request: the request's headers by name, in lower case (as ASGI has them); of several, the last.
         is_read: the site's own code has read the consent.
         placed: the parts that a template has rendered.
@@ -74,9 +75,14 @@ class Exchange:
     def __init__(self, site: Site, scope: Scope, send: Send) -> None:
         self.site = site
         self.scope = scope
-        self.now = int(site.clock())
+        self.time = site.clock()
         self.request = dict(scope["headers"])
         self._send = send
+
+    @property
+    def now(self) -> int:
+        """The second in which the request came, since 1970 (UTC)."""
+        return int(self.time)
 
     @property
     def choice(self) -> Choice | None:
@@ -128,7 +134,9 @@ class Exchange:
             if len(scope["headers"]) != len(self.request):
                 # HTTP/2 may split it (RFC 9113, section 8.2.3)
                 line = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-            carried = site.carried(line, scope, self.now)
+            carried = site.remembered.get((line, scope.get("scheme")))
+            if carried is None or not carried.starts_at <= self.time < carried.standing.ends_at:
+                carried = site.carried(line, scope, self.now)
             self._choice, standing, self.has_leftovers, _ = carried
         if standing is site.stranger:
             standing = site.undecided(scope["headers"], self.request.get(b"user-agent", b""))

@@ -160,7 +160,7 @@ class ConsentMiddleware:
             send = state_gpc(scope, send)
         site = self.site if self.sites.is_single else self.sites.of(scope)
         exchange = Exchange(site, scope, send)
-        if exchange.now >= site.tally.report_at:
+        if exchange.time >= site.tally.report_at:
             site.tally.report(exchange.now)
         if not self._has_warned and b"x-forwarded-proto" in exchange.request:
             self._warn_of_hidden_https(exchange)

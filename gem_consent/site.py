@@ -119,6 +119,10 @@ class Site:
         is_silent: no policy is for these requests: nothing is asked, shown or granted.
         limit: how many decisions an address may send in a minute; ``None``: any number.
         undeclared: what happens to cookies of the application's that the policy does not declare.
+
+    Attributes:
+        remembered: what ``Cookie`` lines with a choice mean, by line and scheme: a visitor's hardly changes
+            from page to page. Each holds while its time has begun and is not over.
     """
 
     policy: Policy
@@ -141,6 +145,9 @@ class Site:
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
     unasked: Standing = field(init=False)
+    remembered: OrderedDict[tuple[bytes, object], Carried] = field(
+        init=False, repr=False, default_factory=OrderedDict
+    )
     variance: Headers = field(init=False)
     privacy: Headers = field(init=False)
     _refuses: Callable[[str, frozenset[str]], bool] = field(init=False, repr=False)
@@ -148,9 +155,6 @@ class Site:
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
     _leftovers_of: Callable[[frozenset[str]], re.Pattern[bytes] | None] = field(init=False, repr=False)
     _nothing: Carried = field(init=False, repr=False)
-    _carried: OrderedDict[tuple[bytes, object], Carried] = field(
-        init=False, repr=False, default_factory=OrderedDict
-    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_leftovers_of", lru_cache(_MAX_REMEMBERED)(self._leftovers))
@@ -246,17 +250,10 @@ class Site:
         return scope.get("scheme") == "https" if self.https_only is None else self.https_only
 
     def carried(self, line: bytes, scope: Mapping[str, Any], now: int) -> Carried:
-        """Say what a ``Cookie`` line means.
-
-        Lines with a choice that stands are remembered: a visitor's hardly changes from page to page.
-        """
+        """Say what a ``Cookie`` line means; one with a choice is remembered."""
         # a third of what `in` takes
         if line.rfind(NAME) < 0:
             return self._nothing
-        key = (line, scope.get("scheme"))
-        carried = self._carried.get(key)
-        if carried is not None and carried.starts_at <= now < carried.standing.ends_at:
-            return carried
         choice = self._read_choice(line, scope, now)
         standing = self.standing(choice, now)
         has_leftovers = standing.leftovers is not None and standing.leftovers.search(b";" + line) is not None
@@ -264,9 +261,9 @@ class Site:
         carried = Carried(choice, standing, has_leftovers, starts_at)
         # which domain a host shares with is not in the line
         if choice and self.share_domain is None and len(line) <= _MAX_REMEMBERED_BYTES:
-            self._carried[key] = carried
-            if len(self._carried) > _MAX_REMEMBERED:
-                self._carried.popitem(last=False)
+            self.remembered[line, scope.get("scheme")] = carried
+            if len(self.remembered) > _MAX_REMEMBERED:
+                self.remembered.popitem(last=False)
         return carried
 
     def _read_choice(self, line: bytes, scope: Mapping[str, Any], now: int) -> Choice | None:
