@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 from gem_consent import caching, set_cookie
 from gem_consent.consent import Choice
@@ -61,27 +60,34 @@ def assert_no_undeclared_trackers(
     found: dict[str, None] = {}
     with visiting(app, base_url) as visits:
         for path in paths:
-            first = _page(visits, path, {})
-            refused = _page(visits, path, {"cookie": _cookies(first, frozenset())})
-            for who, answer in (("before any choice", first), ("after a refusal", refused)):
-                found |= dict.fromkeys(f"{path}, {who}: {trouble}" for trouble in _troubles(answer, allow))
+            first = _way(visits, path, {})
+            refused = _way(visits, path, {"cookie": _cookies(first[-1], frozenset())})
+            for who, way in (("before any choice", first), ("after a refusal", refused)):
+                troubles = (trouble for answer in way for trouble in _troubles(answer, allow))
+                found |= dict.fromkeys(f"{path}, {who}: {trouble}" for trouble in troubles)
     if found:
         raise AssertionError("\n".join([f"{len(found)} found that no visitor has agreed to:", *found]))
 
 
 def _page(visits: Visits, path: str, headers: dict[str, str]) -> Answer:
-    here = path
-    for _ in range(_MAX_REDIRECTS):
-        answer = visits.get(here, headers)
+    return _way(visits, path, headers)[-1]
+
+
+def _way(visits: Visits, path: str, headers: dict[str, str]) -> list[Answer]:
+    """Give the redirects within the site, and the page at their end."""
+    way: list[Answer] = []
+    here: str | None = path
+    while here is not None:
+        if len(way) > _MAX_REDIRECTS:
+            raise AssertionError(f"GET {path} is redirected {len(way)} times, so nothing can be said of it")
+        way.append(answer := visits.get(here, headers))
+        if answer.status >= 400:
+            raise AssertionError(
+                f"GET {here} answers {answer.status}, so nothing can be said of it: name a page that is there"
+            )
         location = next(iter(values(answer.headers, b"location")), "")
-        if not 300 <= answer.status < 400 or urlsplit(location).netloc:
-            break
-        here = location
-    if answer.status >= 400:
-        raise AssertionError(
-            f"GET {here} answers {answer.status}, so nothing can be said of it: name a page that is there"
-        )
-    return answer
+        here = visits.path_of(here, location) if 300 <= answer.status < 400 and location else None
+    return way
 
 
 def _exchange(answer: Answer) -> Exchange:
@@ -89,6 +95,12 @@ def _exchange(answer: Answer) -> Exchange:
         raise AssertionError(
             f"GET {answer.path} did not pass through ConsentMiddleware: give the application that is served, "
             "with the middleware in it"
+        )
+    if answer.exchange.site.is_silent:
+        (host,) = values(answer.asked, b"host")
+        raise AssertionError(
+            f"no policy is for GET {answer.path} on {host}, so nothing can be said of it: choose the site "
+            "with base_url="
         )
     return answer.exchange
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -62,6 +62,13 @@ class Visits:
         found = exchange if isinstance(exchange, Exchange) else None
         return Answer(path, scope["headers"], start["status"], list(start.get("headers", [])), body, found)
 
+    def path_of(self, here: str, location: str) -> str | None:
+        """Give the path that a redirect leads to, with its query; ``None`` for another host's."""
+        there = urlsplit(urljoin(urljoin(self._base.geturl(), here), location))
+        if there.netloc != self._base.netloc:
+            return None
+        return there._replace(scheme="", netloc="", fragment="").geturl() or "/"
+
     def _scope(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         bare, _, query = path.partition("?")
         given = {"host": self._base.netloc, "accept": "text/html,*/*;q=0.8", **headers}
@@ -71,8 +78,8 @@ class Visits:
             "http_version": "1.1",
             "method": "GET",
             "scheme": self._base.scheme,
-            "path": bare,
-            "raw_path": bare.encode(),
+            "path": unquote(bare),
+            "raw_path": quote(bare, safe="/%:@!$&'()*+,;=~").encode(),
             "query_string": query.encode(),
             "root_path": "",
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],

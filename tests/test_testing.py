@@ -189,6 +189,68 @@ def test_redirects_are_followed(ledger: Path) -> None:
         assert_no_undeclared_trackers(app)
 
 
+@pytest.mark.parametrize(
+    "location", ["https://www.example.com/a/page?b=c", "page?b=c", "/a/page?b=c#d", "./page?b=c"]
+)
+def test_redirects_take_any_form(ledger: Path, location: str) -> None:
+    """Redirects within the site may name their host, as Starlette's do, or begin where they stand."""
+
+    async def onward(request: Request) -> Response:
+        return RedirectResponse(location)
+
+    async def last(request: Request) -> Response:
+        assert request.url.query == "b=c"
+        return HTMLResponse(page('<img src="https://t.example.net/">'))
+
+    app = wrap(Starlette(routes=[Route("/a/", onward), Route("/a/page", last)]), ledger)
+    with pytest.raises(AssertionError, match=r"t\.example\.net"):
+        assert_no_undeclared_trackers(app, ["/a/"])
+
+
+def test_redirects_set_no_cookie(ledger: Path) -> None:
+    """A cookie that is set on the way to a page is found."""
+
+    async def onward(request: Request) -> Response:
+        return RedirectResponse("/page", headers={"set-cookie": "partner=1"})
+
+    async def last(request: Request) -> Response:
+        return HTMLResponse(page(""))
+
+    app = wrap(Starlette(routes=[Route("/", onward), Route("/page", last)]), ledger)
+    with pytest.raises(AssertionError, match="the cookie 'partner' is set"):
+        assert_no_undeclared_trackers(app)
+
+
+def test_endless_redirects_are_told(ledger: Path) -> None:
+    """A page that is never reached proves nothing."""
+
+    async def onward(request: Request) -> Response:
+        return RedirectResponse("/")
+
+    with pytest.raises(AssertionError, match="is redirected 6 times"):
+        assert_no_undeclared_trackers(wrap(Starlette(routes=[Route("/", onward)]), ledger))
+
+
+def test_encoded_paths_are_decoded(ledger: Path) -> None:
+    """A path is given as in an address bar, and reaches the application as from a server."""
+
+    async def home(request: Request) -> Response:
+        assert request.path_params["name"] == "a café"
+        return HTMLResponse(page(""))
+
+    app = wrap(Starlette(routes=[Route("/{name}", home)]), ledger)
+    assert_no_undeclared_trackers(app, ["/a%20caf%C3%A9", "/a café"])
+
+
+def test_host_without_a_policy_is_told(ledger: Path) -> None:
+    """Where several sites are served, a host that has no policy proves nothing."""
+    app = wrap(site(page("")), ledger, policy={"shop.example.com": make_policy()})
+    for check in (assert_no_undeclared_trackers, assert_cache_safe):
+        with pytest.raises(AssertionError, match=r"no policy is for GET / on www\.example\.com.*base_url="):
+            check(app)
+        check(app, base_url="https://shop.example.com")
+
+
 def test_missing_page_is_told(ledger: Path) -> None:
     """A page that is not there proves nothing."""
     with pytest.raises(AssertionError, match="answers 404"):
