@@ -15,6 +15,7 @@ from asgi import (
     NAVIGATION,
     PAGE,
     START,
+    Answer,
     Clock,
     Visitor,
     call,
@@ -34,7 +35,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gem_consent import ConsentMiddleware, caching, get_consent
+from gem_consent import ConsentMiddleware, caching, get_consent, rewritable
 from gem_consent.exchange import Exchange, exchange_of
 from gem_consent.rendering import View
 
@@ -306,6 +307,27 @@ def test_short_way_equals_long(ledger: Path, headers: list[tuple[str, str]]) -> 
     assert sorted(answer.headers) == sorted(
         length if name == b"content-length" else (name, value) for name, value in expected
     )
+
+
+@pytest.mark.parametrize("name", sorted(rewritable.PLAIN - {b"content-type", b"content-length"}))
+@pytest.mark.parametrize("shape", ["page", "read page", "read data"])
+def test_plain_headers_say_nothing(ledger: Path, name: bytes, shape: str) -> None:
+    """With each header that counts as plain, the short way gives what the long one gives."""
+
+    def ask(chunks: list[bytes], more: list[tuple[str, str]]) -> Answer:
+        kind = "application/json" if shape == "read data" else "text/html; charset=utf-8"
+        inner = site(chunks, [(name.decode(), "x"), *more], kind=kind)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if shape != "page":
+                get_consent(scope)
+            await inner(scope, receive, send)
+
+        return get(wrap(app, ledger))
+
+    short, long = ask([PAGE], []), ask([PAGE[:5], PAGE[5:]], [("X-Other", "1")])
+    assert short.body == long.body
+    assert sorted(short.headers) == sorted(pair for pair in long.headers if pair[0] != b"X-Other")
 
 
 @pytest.mark.parametrize(
