@@ -135,9 +135,11 @@ def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -
         return headers
     if added is not None and length.isdigit() and len(names) == len(headers):
         at = list(names).index(b"content-length")
-        resized = headers.copy()
-        resized[at] = (b"content-length", b"%d" % (int(length) + added))
-        return resized
+        # others may have gone and come since the names were taken
+        if headers[at][0] == b"content-length":
+            resized = headers.copy()
+            resized[at] = (b"content-length", b"%d" % (int(length) + added))
+            return resized
     resized = [pair for pair in headers if pair[0].lower() != b"content-length"]
     if added is not None and length.strip().isdigit():
         resized.append((b"content-length", b"%d" % (int(length) + added)))

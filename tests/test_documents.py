@@ -281,6 +281,18 @@ def test_names_in_any_case(ledger: Path, name: str) -> None:
     assert (answer.header("cache-control"), answer.header("vary")) == ("private, max-age=0", "Cookie")
 
 
+@pytest.mark.parametrize("gone", ["x-accel-expires", "surrogate-control", "last-modified", "accept-ranges"])
+@pytest.mark.parametrize(
+    "others", [[], [("etag", '"1"')], [("vary", "Cookie")], [("cache-control", "private")]]
+)
+def test_length_fits_whatever_headers_go(ledger: Path, gone: str, others: list[tuple[str, str]]) -> None:
+    """Headers that go and come beside it leave ``Content-Length`` as one line, and the others as they are."""
+    answer = get(wrap(site(headers=[(gone, "600"), *others]), ledger))
+    assert answer.all("content-length") == [str(len(answer.body))]
+    assert answer.all("content-type") == ["text/html; charset=utf-8"]
+    assert answer.all(gone) == []
+
+
 def test_only_needed_headers_change(ledger: Path) -> None:
     """A changed document loses what was true of its old bytes, and nothing else."""
     stale = ["Last-Modified", "Accept-Ranges", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"]
