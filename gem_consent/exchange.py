@@ -385,7 +385,7 @@ class Exchange:
         """Give the headers of a document that shows this view."""
         self.is_quiet = csp.requires_trusted_types(headers)
         is_bare = self.is_quiet and "head" not in self.placed
-        needs = self.site.renderer.needs(View(is_shared=False) if is_bare else view, placed=self.placed)
+        needs = self.site.renderer.needs(view, placed=self.placed, is_quiet=is_bare)
         headers, self.nonce = csp.amend(headers, needs)
         headers = caching.changed_document(headers, self.site.renderer.suffix(view))
         if self.is_read or not view.is_shared:

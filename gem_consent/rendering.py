@@ -116,7 +116,7 @@ class Renderer:
         self.policy = policy
         self._cookie = cookie
         self.appearance = appearance or Appearance()
-        self._signals = " data-gpc" if obeys_gpc else ""
+        self._signals = " data-gpc=1" if obeys_gpc else ""
         self.languages = languages_of(policy)
         self._translations = PerLanguage(self.languages, lambda tag: Translation(tag, policy.language))
         self._environments = PerLanguage(self.languages, self._environment)
@@ -269,28 +269,27 @@ class Renderer:
         """Give a table of every tracker, for a privacy policy."""
         return self._part("trackers", View(is_shared=True), language).fill(Slots(""))
 
-    def needs(self, view: View, *, placed: frozenset[str] = frozenset()) -> Needs:
+    def needs(self, view: View, *, placed: frozenset[str] = frozenset(), is_quiet: bool = False) -> Needs:
         """Say what a page's Content-Security-Policy has to allow for this view.
 
         Args:
             view: what the page shows.
             placed: the parts that its template rendered; of ``embed:<service>`` the frame may be shown once.
+            is_quiet: as in ``Slots``.
         """
-        return self._needs(view, placed)
+        return self._needs(view, placed, is_quiet)
 
-    def _drawn_needs(self, view: View, placed: frozenset[str]) -> Needs:
+    def _drawn_needs(self, view: View, placed: frozenset[str], is_quiet: bool) -> Needs:
         embedded = {part.partition(":")[2] for part in placed if part.startswith("embed")}
-        hosts = dict(self.hosts if view.is_shared else self._hosts(view.granted))
+        granted = frozenset() if is_quiet else view.granted
+        hosts = dict(self.hosts if view.is_shared and not is_quiet else self._hosts(granted))
         for service in self.policy.services:
             if service.id in embedded:
                 hosts["frame-src"] = (*hosts.get("frame-src", ()), *service.hosts.get("frame-src", ()))
-        # the script adds the second where a choice is made on the page
-        styles = [
-            notice_style(self.appearance.layout),
-            settings_style(),
-            *([embed_style()] if embedded else []),
-        ]
-        scripts = [notice_script(), *filter(None, [tags_script(self.policy, view.granted)])]
+        styles = [settings_style() if view.is_decided else notice_style(self.appearance.layout)]
+        styles += [settings_style()] if view.is_shared and is_quiet else []
+        styles += [embed_style()] if embedded else []
+        scripts = [notice_script(), *filter(None, [tags_script(self.policy, granted)])]
         return Needs(
             inline_scripts=tuple(map(hash_source, scripts)),
             inline_styles=tuple(map(hash_source, styles)),

@@ -142,7 +142,8 @@ def _tags(policy: Policy, calls: Iterable[str], waiting: str = "") -> str:
 def _start_call(service: Service) -> str:
     # with the stop, so that a withdrawal silences what runs before the server is even asked
     return (
-        f"start({_js(service.id)}, {_js(service.purpose)}, (secondsLeft) => {{\n{_inline(service.start)}}}, "
+        f"start({_js(service.id)}, {_js(service.purpose)}, {_js(dict(service.hosts))}, "
+        f"(secondsLeft) => {{\n{_inline(service.start)}}}, "
         f"() => {{\n{_inline(service.stop)}\nforget({_kept_by(service)});\n}});"
     )
 

@@ -97,8 +97,8 @@ _FILLS: Mapping[str, Callable[[Slots], bytes]] = {
     "return_to": lambda slots: _escaped(slots.return_to),
     "return_query": lambda slots: _quoted(slots.return_to),
     "nonce": lambda slots: ascii_bytes(f' nonce="{html.escape(slots.nonce)}"') if slots.nonce else b"",
-    "csp": lambda slots: b" data-csp" if slots.needs_reload else b"",
-    "quiet": lambda slots: b" data-quiet" if slots.is_quiet else b"",
+    "csp": lambda slots: b" data-csp=1" if slots.needs_reload else b"",
+    "quiet": lambda slots: b" data-quiet=1" if slots.is_quiet else b"",
 }
 
 

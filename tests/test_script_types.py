@@ -22,7 +22,9 @@ needs_compiler = pytest.mark.skipif(
 )
 # A service that is granted and one that is not, as a policy's are called.
 SERVICES = """
-start("tool", "analytics", (secondsLeft) => { secondsLeft.toFixed(); }, () => { forget(["_t*"], ["key"]); });
+start("tool", "analytics", { "script-src": ["https://tool.example"] }, (secondsLeft) => {
+  secondsLeft.toFixed();
+}, () => { forget(["_t*"], ["key"]); });
 stop("video", "media", ["vid_*"], ["key"], () => {});
 """
 SLIPS = [

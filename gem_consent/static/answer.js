@@ -1,9 +1,15 @@
 // What follows a press: the page shows the choice, other tabs hear of it, what was granted starts.
-const style = document.createElement("style");
-style.nonce = nonce;
-style.textContent = /* style */;
-// before the site's own, which may say otherwise
-const dress = () => document.head.prepend(style);
+const css = /* style */;
+// Among the rules of the notice's own style: before the site's own, which may say otherwise, and whatever a policy in a
+// <meta> says of further style elements.
+/** @type {WeakSet<CSSStyleSheet>} */
+const dressed = new WeakSet();
+const dress = () => {
+  const style = /** @type {HTMLStyleElement | null | undefined} */ (document.querySelector("script[data-press]")?.previousElementSibling), sheet = style?.sheet;
+  if (!sheet || dressed.has(sheet)) return;
+  dressed.add(sheet);
+  sheet.insertRule("@media all{" + css + "}", sheet.cssRules.length);
+};
 dress();
 
 // a status is spoken only when it changes while it can be seen; the button that had the focus is gone

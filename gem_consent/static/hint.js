@@ -3,7 +3,7 @@
 const cookies = () => {
   try {
     return document.cookie.split("; ");
-  } catch (error) {
+  } catch {
     // a sandboxed frame has no cookies and may not even ask: HTML standard, "cookie-averse Document"
     return [];
   }
@@ -17,7 +17,7 @@ const granted = () => {
     const [print, ids, end] = pair.slice(17).split(".");
     const left = /** @type {any} */ (end) - Date.now() / 1000;
     if (print !== fingerprint || !(left > 0)) continue;
-    const these = (ids || "").split("~").filter(Boolean);
+    const these = ids.split("~").filter(Boolean);
     found = found ? found.filter((id) => these.includes(id)) : these;
     found.secondsLeft = Math.floor(left);
   }

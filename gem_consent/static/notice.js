@@ -10,7 +10,7 @@
   const root = document.documentElement;
   /* hint.js */
   // no notice for crawlers (Cubot is a maker of phones), nor where the site takes Global Privacy Control for a refusal
-  const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || (gpc !== undefined && navigator.globalPrivacyControl);
+  const unasked = /[^u]bot\b|crawl|spider|slurp|lighthouse/i.test(navigator.userAgent) || (gpc && navigator.globalPrivacyControl);
   /** @param {string[] | null | undefined} ids */
   const key = (ids) => (ids ? ids.join("~") : "?");
   // what runs on this page hears it, and stops at once if its purpose is not among these
@@ -18,12 +18,14 @@
   const tell = (ids) => dispatchEvent(new CustomEvent("gem-consent", { detail: ids || [] }));
   let /** @type {Granted | null | undefined} */ last, /** @type {string | undefined} */ drawn,
     /** @type {string | 0 | undefined} */ token, /** @type {Promise<Press> | undefined} */ parts, /** @type {BroadcastChannel} */ tabs;
-  // the page's policy keeps out what is fetched: Trusted Types
-  let isPlain = quiet !== undefined;
+  // The page's policy keeps out what is fetched: by the server's word, or by a <meta>, which only the browser has before
+  // it. In doubt it does, since the plain form always works.
+  const isBarred = () => quiet || [...document.querySelectorAll("[http-equiv*=security i]")].some((meta) => /(default|script|connect)-src(?![^;]*'self')|require-t/i.test(/** @type {HTMLMetaElement} */ (meta).content));
   const paint = () => {
     last = granted() || (unasked ? [] : null);
     root.dataset.gemConsent = last ? (last.length ? "granted" : "denied") : "undecided";
     tell(last);
+    return key(last);
   };
   /** @param {string} file @param {() => void} [then] */
   const load = (file, then) => {
@@ -35,15 +37,14 @@
     return script;
   };
   /** @param {() => void} [then] */
-  const start = (then) => quiet === undefined && load("/tags", then);
+  const start = (then) => isBarred() || load("/tags", then);
   // a page out of a cache may ask under a policy that has changed since: a press is answered under the present one
   /** @param {string} [print] @returns {[before: string[], now: string[]]} */
   const renew = (print) => {
     const before = last || [];
     fingerprint = print || fingerprint;
     token = 0;
-    paint();
-    drawn = key(last);
+    drawn = paint();
     return [before, last || []];
   };
   renew();
@@ -53,11 +54,9 @@
   // drawn for is remembered apart.
   /** @param {Event & { persisted?: boolean }} event */
   const compare = ({ persisted }) => {
-    const before = key(last);
-    paint();
-    const now = key(last);
+    const before = key(last), now = paint();
     if (persisted && now !== drawn) location.reload();
-    else if (now !== before && csp === undefined) start();
+    else if (now !== before && !csp) start();
   };
   // an open channel would keep the page out of the back/forward cache
   addEventListener("pagehide", () => tabs.close());
@@ -71,17 +70,17 @@
   new MutationObserver(() => root.dataset.gemConsent || paint()).observe(root, { attributes: true });
 
   /** @type {<K extends keyof Press>(name: K, ...given: Parameters<Press[K]>) => Promise<any>} */
-  const ask = (name, ...given) => {
-    if (quiet !== undefined) return Promise.reject(Error("gem_consent: Trusted Types"));
+  const ask = async (name, ...given) => {
+    if (isBarred()) throw Error("gem_consent: barred");
     parts ||= new Promise((resolve, reject) => {
-      load("/assets/" + press, reject).gem = (make) => resolve(make({ path, nonce, granted, renew, start, send, plain }));
+      load("/assets/" + press, reject).gem = (make) => resolve(make({ path, granted, renew, start, send, plain }));
     });
-    return parts.then((made) => /** @type {any} */ (made)[name](...given));
+    return /** @type {any} */ (await parts)[name](...given);
   };
   // the plain form tells the visitor what the server has against it
   /** @param {HTMLFormElement} form @param {HTMLButtonElement} button */
   const plain = (form, button) => {
-    isPlain = true;
+    quiet = "1";
     form.requestSubmit(button);
   };
   /** @param {HTMLFormElement} form @param {HTMLButtonElement} button */
@@ -102,7 +101,7 @@
       decision: button.value,
       purposes: fields.getAll("purpose"),
       return: location.pathname + location.search,
-      csp: csp !== undefined,
+      csp: !!csp,
       // one for one choice, however often it has to be sent; plain http has no way to make one
       key: token ||= crypto.randomUUID?.(),
     });
@@ -117,7 +116,8 @@
     const { target, submitter } = /** @type {ChoiceEvent} */ (event);
     if (!target.matches("form[data-gem]")) return;
     target.action = path;
-    if (isPlain || !submitter) return;
+    // what runs here would hear of the press
+    if (isBarred() || !submitter) return tell();
     event.preventDefault();
     event.stopPropagation();
     send(target, submitter);
@@ -127,7 +127,7 @@
     const from = /** @type {Element} */ (event.target).closest?.(":not(form)[data-gem]");
     if (!from) return;
     if (from.search !== undefined) from.href = path + from.search;
-    if (isPlain || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (isBarred() || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     ask(/** @type {"open" | "once"} */ (from.dataset.gem), from).catch(() => location.assign(from.href));
   });
@@ -137,10 +137,9 @@
     history.replaceState({ ...history.state, gemConsent: 0 }, "");
     addEventListener("DOMContentLoaded", () => ask("settle"));
   }
-  const started = shown.split("~");
-  if (last && last.some((id) => !started.includes(id))) start();
+  if (last && last.some((id) => !shown.split("~").includes(id))) start();
   // a document for everyone leaves the control's style to be fetched by those who see it
-  if (last && shown === "?" && !isPlain) ask("dress");
+  if (last && shown === "?" && !isBarred()) ask("dress");
 
   window.gemConsent = {
     get granted() {

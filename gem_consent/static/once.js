@@ -8,6 +8,11 @@ const embedded = (form) => {
 const once = (button) => {
   /** @type {Embed} */
   const frame = /** @type {any} */ (button.closest(".gem-embed")).querySelector("iframe");
+  // where the page's policy keeps the frame out, it is shown beside the page
+  if (!isAllowed(frame.title, { "frame-src": [new URL(frame.dataset.src).origin] }, "")) {
+    window.open(frame.dataset.src, "_blank", "noopener");
+    return;
+  }
   frame.src = frame.dataset.src;
   frame.focus();
 };

@@ -2,10 +2,10 @@
 // from the hint when it runs, so that a page revived from a cache after a withdrawal stays silent.
 (() => {
   const fingerprint = "/* fingerprint */";
-  const nonce = /** @type {HTMLScriptElement} */ (document.currentScript).nonce;
+  let nonce = /** @type {NoticeScript} */ (document.currentScript).nonce;
   /* hint.js */
   /* forget.js */
-  const ids = granted();
+  /* allowed.js */
   /** @type {Record<string, boolean>} */
   const started = (window.gemConsentStarted = window.gemConsentStarted || {});
   // one service that fails must not keep the others from starting, or from being stopped
@@ -17,9 +17,23 @@
       console.error(error);
     }
   };
-  /** @type {(id: string, purpose: string, run: (secondsLeft: number) => void, cease?: () => void) => void} */
-  const start = (id, purpose, run, cease) => {
-    if (!ids || !ids.includes(purpose) || started[id]) return;
+  // a <meta> may hold a policy, and a nonce in it, so that nothing starts before the whole head is there
+  /** @param {() => void} run */
+  const afterHead = (run) => {
+    /** @param {unknown} [_] @param {MutationObserver} [watch] */
+    const look = (_, watch) => {
+      if (!document.body) return false;
+      if (watch) watch.disconnect();
+      nonce = nonce || (/'nonce-([^']+)'/i.exec(metas().join()) || ["", ""])[1];
+      run();
+      return true;
+    };
+    if (!look()) new MutationObserver(look).observe(document.documentElement, { childList: true });
+  };
+  /** @type {(id: string, purpose: string, hosts: Record<string, string[]>, run: (secondsLeft: number) => void, cease?: () => void) => void} */
+  const start = (id, purpose, hosts, run, cease) => afterHead(() => {
+    const ids = granted();
+    if (!ids || !ids.includes(purpose) || started[id] || !isAllowed(id, hosts, nonce)) return;
     started[id] = true;
     attempt(() => run(/** @type {number} */ (ids.secondsLeft)));
     // notice.js says which purposes are granted whenever that may have changed
@@ -31,9 +45,10 @@
       attempt(cease);
     };
     addEventListener("gem-consent", heed);
-  };
+  });
   /** @param {string} id @param {string} purpose @param {string[]} names @param {string[]} keys @param {() => void} run */
   const stop = (id, purpose, names, keys, run) => {
+    const ids = granted();
     if (ids && ids.includes(purpose)) return;
     // what has ceased on this page has told its vendor already
     if (started[id] !== false) attempt(run);

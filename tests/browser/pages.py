@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from browser.google import ID, TAG
@@ -30,7 +31,7 @@ from gem_consent import (
 from gem_consent.csp import hash_source
 from gem_consent.scripts import asset
 
-__all__ = ["LOCAL_POLICY", "MEDIA", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
+__all__ = ["LOCAL_POLICY", "MEDIA", "METAS", "POLICY", "PRESS", "SEVERAL", "Clock", "Row", "Site"]
 
 PRESS = f"GET /privacy-choices/assets/{asset('press.js')[0]}"
 """The request for the script that a press needs."""
@@ -61,6 +62,23 @@ _CSP = {
     "/trusted/named": [(_ENFORCED, f"{_TRUSTED}; trusted-types own")],
     "/trusted/shared": [(_ENFORCED, _TRUSTED), ("cache-control", "public, max-age=60")],
 }
+_GOOGLES = "https://*.googletagmanager.com"
+# Policies that stand in the page itself: no one may add to them.
+METAS = {
+    "default": "default-src 'self'",
+    "nonce": f"script-src 'self' 'nonce-{_NONCE}'",
+    "nonce-only": f"script-src 'nonce-{_NONCE}'; object-src 'none'; base-uri 'self'",
+    "dynamic": f"script-src 'nonce-{_NONCE}' 'strict-dynamic'; object-src 'none'",
+    "none": "default-src 'none'; style-src 'self'; img-src 'self'",
+    "trusted": "require-trusted-types-for 'script'",
+    # https://developers.google.com/tag-platform/security/guides/csp
+    "google": f"default-src 'self'; script-src 'self' {_GOOGLES}; img-src 'self' {_GOOGLES} "
+    f"https://*.google-analytics.com; connect-src https://*.google-analytics.com "
+    f"https://*.analytics.google.com {_GOOGLES}",
+    "inline": "script-src 'self' 'unsafe-inline'; frame-src 'self'",
+    "wide": "default-src https: http: 'unsafe-inline' 'self'; object-src 'none'",
+}
+_BARRING = f'<meta http-equiv="Content-Security-Policy" content="{METAS["inline"]}">'
 # Pages whose policy lets an inline script of the site's own run: with its nonce, its hash or as any.
 _WITH_SCRIPT = ("/nonce", "/hash", "/dynamic", "/dynamic/hash", "/inline", "/comma", "/reported", "/trusted")
 _LINKS = ("/", "/two", "/shared", "/shared/two")
@@ -74,6 +92,8 @@ _PATHS = (
     "/privacy",
     "/lang/{language}",
     *_CSP,
+    "/meta/{policy}",
+    "/shared/meta/{policy}",
 )
 _HOSTILE = """\
 <style>
@@ -152,12 +172,15 @@ class Site:
     port: int = 0
     asked: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> Any:
         """Build the application."""
         routes = [
             *(Route(path, _page) for path in _PATHS),
             *(Route(path, _own) for path in _OWN),
+            Route("/late", self._late),
+            Route("/gate", self._gate),
             Route("/gtag/js", _tag),
             Route("/g/collect", _nothing, methods=["POST"]),
             Route("/icon", _nothing),
@@ -178,6 +201,23 @@ class Site:
 
         return noting
 
+    async def _late(self, request: Request) -> Response:
+        """Give a page whose policy comes once the browser has run what stands before it."""
+
+        async def chunks() -> AsyncIterator[str]:
+            yield "<!doctype html><html lang=en><head><meta charset=utf-8><title>Late</title>"
+            yield "<link rel=icon href=/icon><script src=/gate></script>"
+            await self.gate.wait()
+            yield f'<meta http-equiv="content-security-policy" content="{METAS["default"]}">'
+            yield "</head><body><main><h1>Late</h1></main></body></html>"
+
+        self.gate = asyncio.Event()
+        return StreamingResponse(chunks(), media_type="text/html")
+
+    async def _gate(self, request: Request) -> Response:
+        self.gate.set()
+        return Response(status_code=204)
+
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         """Give the address of a page."""
         return f"http://{host}:{self.port}{path}"
@@ -197,14 +237,17 @@ async def _page(request: Request) -> Response:
         headers.append(("cache-control", "public, max-age=60"))
     elif path == "/kept":
         headers.append(("cache-control", "max-age=600, private"))
+    meta = METAS.get(request.path_params.get("policy", ""))
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{meta}">' if meta else ""
     nonce = f" nonce={_NONCE}" if any(_NONCE in value for _, value in headers) else ""
     base = '<base href="https://other.example/">' if path == "/based" else ""
     own = f"<script{nonce}>{_OWN_SCRIPT}</script>" if path in _WITH_SCRIPT else ""
     links = "".join(f'<li><a href="{link}">{link}</a></li>' for link in _LINKS)
     body = (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{path}</title>{base}'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">{policy}'
+        f"<title>{path}</title>{base}"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="{"/icon" if path in _CSP else "data:,"}">'
+        f'<link rel="icon" href="{"/icon" if path in _CSP or meta else "data:,"}">'
         f"{_HOSTILE if path == '/hostile' else ''}{own}</head><body><main><h1>{path}</h1><ul>{links}</ul>"
         f"{'<p>Words upon words.</p>' * (60 if path == '/bottom' else 3)}"
         '<p><a id="last" href="/privacy">The last link</a></p></main></body></html>'
@@ -226,6 +269,10 @@ _OWN = {
     "/waiting": "<script type='text/plain' data-consent='analytics'>window.begun = (window.begun || 0) + 1"
     "</script><script type='text/plain' data-consent='media'>window.never = 1</script>"
     "<iframe data-consent='media' data-src='/two' title='Two'></iframe>",
+    "/barred": f"{_FILM}<script type='text/plain' data-consent='analytics'>window.begun = 1</script>"
+    "<script type='text/plain' data-consent='analytics' src='https://tool.example/tool.js'></script>"
+    "<iframe data-consent='media' data-src='/icon' title='Icon'></iframe>"
+    "<iframe data-consent='media' data-src='https://films.example/' title='Other'></iframe>",
     "/brand": "<style>:root{--gem-press:#0b6b4f;--gem-link:#0b6b4f;--gem-font:Georgia,serif;--gem-radius:0px;"
     "--gem-scheme:light}</style>",
     "/link": "<a href='/privacy-choices' data-gem='open'>Our cookies</a>",
@@ -233,11 +280,13 @@ _OWN = {
 
 
 async def _own(request: Request) -> Response:
+    path = request.url.path
     environment = Environment(autoescape=True, extensions=[ConsentExtension])
     source = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Own</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"</head><body><main><h1>Own</h1>{_OWN[request.url.path]}</main></body></html>"
+        f"{_BARRING if path == '/barred' else ''}"
+        f"</head><body><main><h1>Own</h1>{_OWN[path]}</main></body></html>"
     )
     return HTMLResponse(environment.from_string(source).render(request=request))
 

@@ -140,6 +140,33 @@ def test_what_waits_begins_when_granted(site: Site, newcomer: Newcomer) -> None:
     expect(page.frame_locator("iframe[title=Two]").get_by_role("heading", name="/two")).to_be_visible()
 
 
+def test_barred_frames_and_scripts_wait_on(site: Site, newcomer: Newcomer) -> None:
+    """What the policy in a page's meta keeps out is not tried; the film is shown beside the page."""
+    visitor = newcomer(site)
+    visitor.context.route("https://www.youtube-nocookie.com/**", _play)
+    visitor.vendors.append("https://www.youtube-nocookie.com/")
+    page = visitor.visit("/barred")
+    with visitor.context.expect_page() as opened:
+        visitor.button("Show once").click()
+    assert opened.value.url == _FRAME
+    opened.value.close()
+    visitor.requests.clear()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    visitor.button("Accept all").click()
+    expect(visitor.control).to_be_visible()
+    expect(page.locator("iframe[title=Icon]")).to_have_attribute("src", "/icon")
+    assert page.evaluate("window.begun") == 1
+    assert page.locator("iframe[title=Other]").get_attribute("src") is None
+    assert (visitor.outside(), visitor.troubles) == ([], [])
+    assert sorted(line.partition("needed: ")[2] for line in said) == [
+        "frame-src https://films.example",
+        "frame-src https://www.youtube-nocookie.com",
+        "script-src https://tool.example",
+        "script-src https://www.googletagmanager.com",
+    ]
+
+
 def test_scripts_of_the_site_choose(site: Site, newcomer: Newcomer) -> None:
     """The interface for the site's own scripts: state, grants, denials, and news of both."""
     visitor = newcomer(site)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from browser.pages import Site
+from browser.google import is_hit
+from browser.pages import METAS, Site
 from browser.visitor import Newcomer, Visitor
 
 pytestmark = pytest.mark.browser
 
 _OWN_RUNS = ["/nonce", "/hash", "/dynamic", "/dynamic/hash", "/inline", "/comma", "/reported"]
 _OTHERS = ["/strict", "/none", "/default", "/headers"]
+_LETTING = ["google", "nonce-only", "dynamic", "nonce", "wide"]
 _HOST = "https://www.googletagmanager.com"
 
 
@@ -67,6 +69,56 @@ def test_trusted_types_start_nothing(site: Site, newcomer: Newcomer, path: str) 
     expect(visitor.button("Withdraw my agreement")).to_be_hidden()
     assert [row.state for row in site.rows()] == ["refused", "given", "withdrawn"]
     assert (visitor.outside(), visitor.troubles) == ([], [])
+
+
+@pytest.mark.parametrize("prefix", ["/meta/", "/shared/meta/"])
+@pytest.mark.parametrize("name", METAS)
+def test_policy_in_a_meta_blocks_nothing(site: Site, newcomer: Newcomer, name: str, prefix: str) -> None:
+    """No violation either where the policy stands in the page: what it would forbid is not tried."""
+    visitor = newcomer(site)
+    page = visitor.visit(prefix + name)
+    expect(visitor.notice).to_be_visible()
+    assert visitor.notice.evaluate("one => getComputedStyle(one).position") == "fixed"
+    visitor.reject()
+    assert visitor.control.evaluate("one => getComputedStyle(one).position") == "fixed"
+    visitor.context.clear_cookies()
+    visitor.visit(prefix + name)
+    if name in _LETTING:
+        visitor.accept()
+    else:
+        visitor.button("Accept all").click()
+    expect(visitor.control).to_be_visible()
+    if name in _LETTING:
+        with page.expect_request(lambda request: is_hit(request.url)):
+            visitor.visit(prefix + name)
+    else:
+        visitor.visit(prefix + name)
+    assert [bool(visitor.outside()), visitor.troubles] == [name in _LETTING, []]
+    visitor.withdraw()
+    expect(visitor.button("Withdraw my agreement")).to_be_hidden()
+    visitor.requests.clear()
+    visitor.visit(prefix + name)
+    assert [row.state for row in site.rows()] == ["refused", "given", "withdrawn"]
+    assert (visitor.outside(), visitor.troubles) == ([], [])
+
+
+def test_policy_may_come_late(site: Site, newcomer: Newcomer) -> None:
+    """What is granted waits for the whole head, where a policy may yet come; the console says what lacks."""
+    visitor = newcomer(site)
+    visitor.visit()
+    visitor.accept()
+    visitor.beat()
+    visitor.requests.clear()
+    with visitor.page.expect_console_message(lambda message: message.type == "warning") as said:
+        visitor.visit("/late")
+    assert said.value.text == (
+        "gem_consent: google-analytics is not started, for the policy in a <meta> of this page forbids it; "
+        f"needed: script-src {_HOST}; img-src https://*.google-analytics.com; img-src {_HOST}; "
+        "connect-src https://*.google-analytics.com; connect-src https://*.analytics.google.com; "
+        f"connect-src {_HOST}"
+    )
+    assert [url for url in visitor.outside() if "/late" not in url] == []
+    assert visitor.troubles == []
 
 
 def _policy(visitor: Visitor, path: str) -> str:

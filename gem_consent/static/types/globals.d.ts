@@ -30,7 +30,6 @@ interface ChoiceAnswer {
 /** What notice.js hands over to press.js. */
 interface Shared {
   path: string;
-  nonce: string;
   granted(): Granted | null;
   /** Reads the choice anew, under the policy of this fingerprint's beginning; gives what was granted before, and now. */
   renew(print: string): [before: string[], now: string[]];
