@@ -918,3 +918,17 @@ def test_newer_state_is_shown_raw(visitor: Visitor, ledger: Path) -> None:
     answer = visitor.get(PATH)
     assert answer.status == 200
     assert "expired" in answer.text
+
+
+def test_site_of_json_alone_has_all_it_needs(ledger: Path) -> None:
+    """A front end that gets no document from the site learns, decides and starts by three addresses."""
+    visitor = Visitor(wrap(site(b"{}", kind="application/json"), ledger, insert="never"))
+    state = visitor.get(f"{PATH}/state").json
+    assert (state["decided"], visitor.get().body) == (False, b"{}")
+    decision = {"decision": "save", "purposes": ["analytics"], "notice": state["notice"], "surface": "own"}
+    taken = visitor.send(json.dumps(decision), "application/json").json
+    assert taken["purposes"] == {"necessary": True, "analytics": True, "media": False}
+    assert visitor.get(f"{PATH}/state").json == taken | {"notice": state["notice"]}
+    assert "googletagmanager.com" in visitor.get(f"{PATH}/tags").text
+    assert [(row["state"], row["surface"]) for row in rows(ledger)] == [("given", "own")]
+    visitor.app.site.recorder.close()

@@ -31,6 +31,8 @@ _LIFETIMES = {"/own": "", "/shared": "public, max-age=600", "/short": "max-age=6
 async def _page(request: Request) -> Response:
     control = _LIFETIMES[request.url.path]
     headers = {"etag": '"1"'} | ({"cache-control": control} if control else {})
+    if '"1"' in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
     return HTMLResponse(
         "<!doctype html><html><head><title>A</title></head><body><p>B</body></html>", headers=headers
     )
@@ -106,6 +108,33 @@ def test_visitors_never_mix(cached: Callable[..., int], tmp_path: Path) -> None:
                 assert answer.content == shared[path]
                 hits += answer.headers["x-cache"] == "HIT"
     assert hits == 50
+
+
+@pytest.mark.parametrize("path", _LIFETIMES)
+def test_parts_and_conditions_are_of_the_same_page(
+    cached: Callable[..., int], tmp_path: Path, path: str
+) -> None:
+    """HEAD, a range, an encoding and a tag sent back speak of the very page that their visitor gets."""
+    port = cached(make_app(tmp_path / "consent.db"))
+    with Visitor(port) as granter, Visitor(port) as stranger:
+        notice = notice_of(stranger.get("/own").text)
+        before = granter.get(path)
+        assert granter.choose("grant_all", notice).status_code == 303
+        for visitor in (granter, stranger, granter):
+            page = visitor.get(path)
+            head = visitor.head(path)
+            for name in ("etag", "cache-control", "vary"):
+                assert head.headers.get(name) == page.headers.get(name)
+            part = visitor.get(path, headers={"range": "bytes=100-199", "accept-encoding": "identity"})
+            assert part.content in (page.content, page.content[100:200])
+            assert visitor.get(path, headers={"accept-encoding": "identity"}).content == page.content
+            again = visitor.get(path, headers={"if-none-match": page.headers["etag"]})
+            # nginx asks for what it may not keep without the visitor's conditions
+            assert again.status_code == 304 or (path == "/own" and again.content == page.content)
+            stale = visitor.get(path, headers={"if-none-match": '"1-gc00000000"'})
+            assert (stale.status_code, stale.content) == (200, page.content)
+        earlier = granter.get(path, headers={"if-none-match": before.headers["etag"]})
+        assert earlier.status_code == (200 if path == "/own" else 304)
 
 
 def test_choice_shows_at_once(cached: Callable[..., int], tmp_path: Path) -> None:
