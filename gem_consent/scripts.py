@@ -113,9 +113,10 @@ def tags_script(policy: Policy, granted: frozenset[str], *, with_stops: bool = F
 
 
 def stop_script(policy: Policy, granted: frozenset[str]) -> str:
-    """Give the script that only stops and forgets what is not granted; may be empty."""
+    """Give the script that stops and forgets what is not granted, in other tabs too; may be empty."""
     denied = [purpose.id for purpose in policy.asked if purpose.id not in granted]
-    return _tags(policy, [_stop_call(service) for id_ in denied for service in policy.services_for(id_)])
+    calls = [_stop_call(service) for id_ in denied for service in policy.services_for(id_)]
+    return _tags(policy, [*calls, composed("tabs.js", {})] if calls else [])
 
 
 @functools.cache

@@ -23,9 +23,7 @@ const settle = (isQuiet) => {
 /** @param {ChoiceAnswer} answer @param {HTMLFormElement} form */
 const taken = (answer, form) => {
   const [before, now] = renew(answer.fingerprint.slice(0, 8));
-  const tabs = new BroadcastChannel("gem-consent");
-  tabs.postMessage(0);
-  tabs.close();
+  /* tabs.js */
   const removed = before.some((id) => !now.includes(id));
   const again = () => {
     history.replaceState({ ...history.state, gemConsent: 1 }, "");

@@ -130,6 +130,92 @@ def test_revived_page_is_silent(site: Site, newcomer: Newcomer) -> None:
 
 
 @pytest.mark.rule("W3")
+@pytest.mark.parametrize("path", ["/", "/kept", "/shared"])
+@pytest.mark.parametrize("way", ["revived", "stored"])
+@pytest.mark.parametrize("place", ["page", "tab"])
+def test_way_back_is_silent(
+    serve: Callable[..., Site], newcomer: Newcomer, path: str, way: str, place: str
+) -> None:
+    """Back to a page that measured, after a withdrawal on another page or in another tab: nothing is sent.
+
+    Either way back: the page itself, out of the back/forward cache, or its bytes, out of the HTTP cache.
+    """
+    site = serve(LOCAL_POLICY)
+    visitor = newcomer(site, is_watched=False)
+    visitor.context.add_init_script(_REVIVAL)
+    visitor.visit(path)
+    visitor.button("Accept all").click()
+    visitor.control.wait_for()
+    holder = None
+    if way == "stored":
+        # a page that another one holds on to is not kept in the back/forward cache
+        holder = visitor.page
+        with visitor.context.expect_page() as opened:
+            holder.evaluate("window.held = window.open('/privacy')")
+        visitor.page = opened.value
+    visitor.visit("/two")
+    visitor.visit(path)
+    visitor.beat(2)
+    # on a page that does not measure, so that whatever is sent comes from the one that was left
+    visitor.visit("/privacy-choices")
+    page = visitor.page if place == "page" else visitor.context.new_page()
+    page.goto(site.url("/privacy-choices"))
+    steps = page.evaluate("history.length")
+    page.get_by_role("button", name="Withdraw my agreement").click()
+    expect(page.get_by_role("button", name="Withdraw my agreement")).to_be_hidden()
+    back = page.evaluate("history.length") - steps + 1 if place == "page" else 1
+    if place == "tab":
+        page.close()
+    if holder:
+        holder.wait_for_function("window['ga-disable-G-XXXXXXXXXX']")
+    site.asked.clear()
+    visitor.page.evaluate("steps => history.go(-steps)", back)
+    expect(visitor.page.get_by_role("heading", name=path, exact=True)).to_be_visible()
+    expect(visitor.control).to_be_visible()
+    expect(visitor.notice).to_be_hidden()
+    expect(visitor.button("Withdraw my agreement")).to_be_hidden()
+    came = "[sessionStorage.revived, performance.getEntriesByType('navigation')[0].type, window.tagBeats]"
+    assert visitor.page.evaluate(came) == (
+        [path, "reload", None] if way == "revived" else [None, "back_forward", None]
+    )
+    # a shared page does come out of the cache; one of the visitor's own varies with the cookie
+    is_asked = way == "revived" or path != "/shared"
+    assert [what for what in site.asked if what != _TAGS] == ([f"GET {path}"] if is_asked else [])
+    assert not {"_ga", "_ga_XXXXXXXXXX"} & visitor.cookies().keys()
+
+
+@pytest.mark.parametrize("path", ["/", "/shared"])
+def test_revived_page_asks_no_more(site: Site, newcomer: Newcomer, path: str) -> None:
+    """A page that was left before the choice comes back without the notice, and measures what is granted."""
+    visitor = newcomer(site)
+    visitor.context.add_init_script(_REVIVAL)
+    page = visitor.visit(path)
+    page.goto(site.url("/two"))
+    visitor.accept()
+    with page.expect_request(lambda request: is_hit(request.url)):
+        page.go_back(wait_until="commit")
+    expect(page.get_by_role("heading", name=path, exact=True)).to_be_visible()
+    expect(visitor.control).to_be_visible()
+    expect(visitor.notice).to_be_hidden()
+    assert page.evaluate("sessionStorage.revived") == path
+
+
+@pytest.mark.rule("W3")
+def test_preferences_page_silences_other_tabs(site: Site, newcomer: Newcomer) -> None:
+    """A withdrawal on the preferences page, which is a plain form, stops the tag in every tab."""
+    visitor = newcomer(site)
+    page = visitor.visit("/")
+    visitor.accept()
+    other = visitor.context.new_page()
+    other.goto(site.url("/privacy-choices"))
+    other.get_by_role("button", name="Withdraw my agreement").click()
+    page.wait_for_function("window['ga-disable-G-XXXXXXXXXX']")
+    visitor.requests.clear()
+    visitor.beat()
+    assert visitor.outside() == []
+
+
+@pytest.mark.rule("W3")
 def test_other_tab_falls_silent(site: Site, newcomer: Newcomer) -> None:
     """A tab that comes to the front after a withdrawal in another one stops its tag."""
     visitor = newcomer(site)
