@@ -7,15 +7,17 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgi import START, Clock, Visitor, get, site, wrap
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 
 from gem_consent import ConsentMiddleware
+from gem_consent.telemetry import _made
 
 READER = InMemoryMetricReader()
 
@@ -120,6 +122,41 @@ def test_decisions_are_counted_by_kind(ledger: Path) -> None:
     assert difference(before, "gem_consent.decisions", "withdrawn") == 1
     assert difference(before, "gem_consent.ledger.duration") == 2
     assert told()["gem_consent.ledger.queue"][""] == 0
+
+
+def test_durations_are_told_apart(ledger: Path) -> None:
+    """The histogram's bounds are made for seconds: a commit does not count as one of five seconds."""
+    visitor = Visitor(wrap(site(), ledger))
+    visitor.get()
+    visitor.post("grant_all")
+    data = READER.get_metrics_data()
+    assert data is not None
+    (bounds,) = {
+        point.explicit_bounds
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if metric.name == "gem_consent.ledger.duration" and isinstance(point, HistogramDataPoint)
+    }
+    assert sum(bound < 1 for bound in bounds) > 5
+
+
+def test_older_opentelemetry_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that takes no bounds has its own."""
+    made: list[str] = []
+
+    class Meter:
+        def create_histogram(self, name: str, unit: str, description: str) -> Any:
+            made.append(name)
+            return SimpleNamespace(record=print)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *given: None
+
+    monkeypatch.setattr(metrics, "get_meter", lambda name: Meter())
+    assert _made() is print
+    assert made == ["gem_consent.ledger.duration"]
 
 
 def test_bad_cookies_are_counted(ledger: Path) -> None:
