@@ -353,6 +353,20 @@ def test_restless_page_is_told(ledger: Path) -> None:
         assert_cache_safe(wrap(view, ledger))
 
 
+@pytest.mark.parametrize("headers", [[], [("cache-control", "no-store")]])
+def test_own_page_may_be_restless(ledger: Path, headers: list[tuple[str, str]]) -> None:
+    """A page that is the visitor's own may hold what is new each time, as a CSRF token or a nonce."""
+    count = iter(range(100))
+
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        await HTMLResponse(page(f"<p>{next(count)}"), headers=dict(headers))(scope, receive, send)
+
+    assert_cache_safe(wrap(view, ledger))
+    headers = SHARED
+    with pytest.raises(AssertionError, match="differs between two requests of the same visitor"):
+        assert_cache_safe(wrap(view, ledger))
+
+
 def test_failed_start_is_told(tmp_path: Path) -> None:
     """An application that does not start says why."""
     (tmp_path / "consent.db").write_bytes(b"no database at all, but long enough to be read as one" * 40)
