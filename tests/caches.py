@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CACHES", "in_front_of"]
+__all__ = ["CACHES", "free_port", "in_front_of", "running"]
 
 _START_SECONDS = 20.0
 
@@ -90,9 +90,21 @@ def in_front_of(name: str, folder: Path, *sites: int) -> Iterator[int]:
     Yields:
         The cache's port on 127.0.0.1.
     """
+    port = free_port()
+    with running(CACHES[name](folder, port, sites), folder, port):
+        yield port
+
+
+def free_port() -> int:
+    """Give a port of 127.0.0.1 that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = CACHES[name](folder, port, sites)
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(command: Sequence[str], folder: Path, port: int) -> Iterator[None]:
+    """Run a program of the distribution's, which will listen on a port, while the block runs."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
     program = shutil.which(command[0], path=path)
     if program is None:
@@ -101,7 +113,7 @@ def in_front_of(name: str, folder: Path, *sites: int) -> Iterator[int]:
     process = subprocess.Popen([program, *command[1:]], stdout=log, stderr=log)
     try:
         _wait_for(port, process, folder)
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(_START_SECONDS)

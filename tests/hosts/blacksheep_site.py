@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from blacksheep import Application, Content, Cookie, Request, Response, StreamedContent, WebSocket
@@ -12,6 +12,7 @@ from blacksheep.server.routing import Router
 from blacksheep.server.sse import ServerSentEvent, ServerSentEventsResponse
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -68,6 +69,14 @@ def make() -> Any:
 
         return ServerSentEventsResponse(body)
 
+    @router.get("/held")
+    def held_events() -> Response:
+        return _stream(held_async)
+
+    @router.get("/endless")
+    def endless() -> Response:
+        return _stream(ticks_async)
+
     @router.get("/measured")
     def measured(request: Request) -> Response:
         return json({"measured": get_consent(request).allows("analytics")})
@@ -102,3 +111,11 @@ def make() -> Any:
     app.exceptions_handlers[404] = on_lost
     app.exceptions_handlers[500] = on_broken
     return app
+
+
+def _stream(source: Callable[[], AsyncIterator[str]]) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        async for event in source():
+            yield event.encode()
+
+    return Response(200, content=StreamedContent(b"text/event-stream", body))

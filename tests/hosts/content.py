@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-PAGE = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Home</title></head>'
-    "<body><main><h1>Home</h1><p>" + "Words upon words. " * 60 + "</p></main></body></html>"
-)
+_FOLDER = Path(__file__).parent / "files"
+PAGE_FILE = _FOLDER / "page.html"
+DOWNLOAD_FILE = _FOLDER / "download.bin"
+
+PAGE = PAGE_FILE.read_text("utf-8")
+DOWNLOAD = DOWNLOAD_FILE.read_bytes()
 FRAGMENT = '<tr id="row"><td>one</td></tr>'
 LOST = "<!doctype html><html lang=en><title>Lost</title><h1>There is no such page</h1></html>"
 BROKEN = "<!doctype html><html lang=en><title>Broken</title><h1>Something broke</h1></html>"
 CHUNKS = 4
 EVENTS = ("one", "two", "three")
-DOWNLOAD = bytes(range(256)) * 8
-
-_FOLDER = Path(tempfile.mkdtemp(prefix="hosts"))
-DOWNLOAD_FILE = _FOLDER / "download.bin"
-PAGE_FILE = _FOLDER / "page.html"
-DOWNLOAD_FILE.write_bytes(DOWNLOAD)
-PAGE_FILE.write_text(PAGE, "utf-8")
-
-done_in_background: list[str] = []
-"""What background tasks have noted."""
 
 
 def chunks() -> Iterator[str]:

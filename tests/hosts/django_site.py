@@ -14,6 +14,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, ticks_async
 from hosts.content import BROKEN, DOWNLOAD_FILE, FRAGMENT, LOST, PAGE, PAGE_FILE, chunks, events
 
 
@@ -52,6 +53,14 @@ async def event_stream(request: HttpRequest) -> StreamingHttpResponse:
             yield event
 
     return StreamingHttpResponse(body(), content_type="text/event-stream")
+
+
+async def held_events(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(held_async(), content_type="text/event-stream")
+
+
+async def endless(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(ticks_async(), content_type="text/event-stream")
 
 
 async def measured(request: HttpRequest) -> HttpResponse:
@@ -93,6 +102,8 @@ urlpatterns = [
     path("download", download),
     path("page-file", page_file),
     path("events", event_stream),
+    path("held", held_events),
+    path("endless", endless),
     path("measured", measured),
     path("cookies", cookies),
     path("echo", echo),

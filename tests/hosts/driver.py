@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asgi import Answer, App, call
 
 from gem_consent.visits import running
 
-__all__ = ["Browser", "Browsers", "started"]
+__all__ = ["Browser", "Browsers", "choose", "started"]
 
 Browsers = Callable[..., "Browser"]
 """Makes browsers that know nothing yet; takes what their requests' scopes have of their own."""
@@ -73,6 +74,13 @@ class Browser:
         body = json.dumps({"decision": decision, "notice": notice}).encode()
         headers = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
         return self.ask(path, "POST", headers, body=body)
+
+
+def choose(client: httpx.Client, decision: str, path: str = "/privacy-choices") -> httpx.Response:
+    """Send a decision on the present notice to a server, as the script does."""
+    notice = client.get(f"{path}/state").json()["notice"]
+    headers = {"sec-fetch-site": "same-origin"}
+    return client.post(path, json={"decision": decision, "notice": notice}, headers=headers)
 
 
 def _forgiving(app: App) -> App:

@@ -10,6 +10,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, note, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -18,7 +19,6 @@ from hosts.content import (
     PAGE,
     PAGE_FILE,
     chunks,
-    done_in_background,
     events,
 )
 
@@ -60,9 +60,17 @@ def make() -> Any:
 
         return StreamingResponse(body(), media_type="text/event-stream")
 
+    @app.get("/held")
+    def held_events() -> StreamingResponse:
+        return StreamingResponse(held_async(), media_type="text/event-stream")
+
+    @app.get("/endless")
+    def endless() -> StreamingResponse:
+        return StreamingResponse(ticks_async(), media_type="text/event-stream")
+
     @app.get("/background", response_class=HTMLResponse)
     def background(tasks: BackgroundTasks) -> str:
-        tasks.add_task(done_in_background.append, "fastapi")
+        tasks.add_task(note, "fastapi")
         return PAGE
 
     @app.get("/measured")

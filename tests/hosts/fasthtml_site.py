@@ -33,6 +33,7 @@ from starlette.responses import (
 )
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, note, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -40,7 +41,6 @@ from hosts.content import (
     PAGE,
     PAGE_FILE,
     chunks,
-    done_in_background,
     events,
 )
 
@@ -99,9 +99,17 @@ def make() -> Any:
 
         return StreamingResponse(body(), media_type="text/event-stream")
 
+    @route("/held")
+    def held_events() -> Response:
+        return StreamingResponse(held_async(), media_type="text/event-stream")
+
+    @route("/endless")
+    def endless() -> Response:
+        return StreamingResponse(ticks_async(), media_type="text/event-stream")
+
     @route("/background")
     def background() -> Response:
-        return HTMLResponse(PAGE, background=BackgroundTask(done_in_background.append, "fasthtml"))
+        return HTMLResponse(PAGE, background=BackgroundTask(note, "fasthtml"))
 
     @route("/measured")
     def measured(request: Request) -> Response:

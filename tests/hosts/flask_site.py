@@ -8,6 +8,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask, Response, request, send_file
 
 from gem_consent import get_consent
+from hosts.backstage import held, note, ticks
 from hosts.content import BROKEN, DOWNLOAD_FILE, FRAGMENT, LOST, PAGE, PAGE_FILE, chunks, events
 
 
@@ -42,6 +43,20 @@ def make() -> Any:
     @app.get("/events")
     def event_stream() -> Response:
         return Response(events(), content_type="text/event-stream")
+
+    @app.get("/held")
+    def held_events() -> Response:
+        return Response(held(), content_type="text/event-stream")
+
+    @app.get("/endless")
+    def endless() -> Response:
+        return Response(ticks(), content_type="text/event-stream")
+
+    @app.get("/background")
+    def background() -> Response:
+        response = Response(PAGE)
+        response.call_on_close(lambda: note("flask"))
+        return response
 
     @app.get("/measured")
     def measured() -> dict[str, bool]:

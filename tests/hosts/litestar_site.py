@@ -10,6 +10,7 @@ from litestar.config.compression import CompressionConfig
 from litestar.response import File, ServerSentEvent, Stream
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, note, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -19,7 +20,6 @@ from hosts.content import (
     PAGE,
     PAGE_FILE,
     chunks,
-    done_in_background,
 )
 
 
@@ -58,13 +58,19 @@ def event_stream() -> ServerSentEvent:
     return ServerSentEvent(iter(EVENTS))
 
 
-def _note() -> None:
-    done_in_background.append("litestar")
+@get("/held", sync_to_thread=False)
+def held_events() -> Stream:
+    return Stream(held_async(), media_type="text/event-stream")
+
+
+@get("/endless", sync_to_thread=False)
+def endless() -> Stream:
+    return Stream(ticks_async(), media_type="text/event-stream")
 
 
 @get("/background", media_type=MediaType.HTML, sync_to_thread=False)
 def background() -> Response[str]:
-    return Response(PAGE, background=BackgroundTask(_note))
+    return Response(PAGE, background=BackgroundTask(note, "litestar"))
 
 
 @get("/measured", sync_to_thread=False)
@@ -116,6 +122,8 @@ def make() -> Any:
             download,
             page_file,
             event_stream,
+            held_events,
+            endless,
             background,
             measured,
             cookies,

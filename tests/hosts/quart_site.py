@@ -8,6 +8,7 @@ from typing import Any
 from quart import Quart, Response, request, send_file, websocket
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, note, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -16,7 +17,6 @@ from hosts.content import (
     PAGE,
     PAGE_FILE,
     chunks,
-    done_in_background,
     events,
 )
 
@@ -61,12 +61,20 @@ def make() -> Any:
 
         return Response(body(), content_type="text/event-stream")
 
+    @app.get("/held")
+    async def held_events() -> Response:
+        return Response(held_async(), content_type="text/event-stream")
+
+    @app.get("/endless")
+    async def endless() -> Response:
+        return Response(ticks_async(), content_type="text/event-stream")
+
     @app.get("/background")
     async def background() -> str:
-        async def note() -> None:
-            done_in_background.append("quart")
+        async def task() -> None:
+            note("quart")
 
-        app.add_background_task(note)
+        app.add_background_task(task)
         return PAGE
 
     @app.get("/measured")

@@ -1,4 +1,4 @@
-"""Starts one framework's application behind the middleware in one server, on a port of its own."""
+"""Runs one application in one server, on a port of its own."""
 
 from __future__ import annotations
 
@@ -7,77 +7,115 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["SERVERS", "served"]
+from hosts.limits import TRIO
 
-SERVERS = ("uvicorn", "hypercorn", "hypercorn-trio", "granian", "daphne")
+__all__ = ["ROOT", "Served"]
+
 PATIENCE_SECONDS = 60
+ROOT = "/shop"
+"""Where an application lies that a server is told a root path of."""
 TESTS = Path(__file__).parent.parent
-APP = "hosts.served_app:app"
+_BEGINNINGS = ("startup complete", "Started worker", "Running on", "Listening on")
+"""What uvicorn, granian, hypercorn and daphne say once they serve."""
 
 
-@contextmanager
-def served(server: str, framework: str, folder: Path) -> Iterator[str]:
-    """Serve an application while the block runs; give its address.
+class Served:
+    """A server's process, which begins at once.
 
     A socket is made here and handed on, so that the port is never somebody else's; granian, which takes none,
     binds beside it (``SO_REUSEPORT``).
+
+    Args:
+        server: one of ``SERVERS``.
+        app: the application, as servers are told.
+        bytecode: a folder that processes share where Python keeps none, so that each compiles less.
+        settings: what the application finds in its environment.
+        has_root: tell the server, by its own option, that the application lies under ``ROOT``.
     """
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    if server != "granian":
-        listener.listen(100)
-    process = subprocess.Popen(
-        [sys.executable, "-m", *_command(server, listener.fileno(), port)],
-        cwd=TESTS,
-        env=os.environ
-        | {"PYTHONPATH": str(TESTS), "HOSTS_FRAMEWORK": framework, "HOSTS_LEDGER": f"{folder}/consent.db"},
-        pass_fds=[listener.fileno()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines: list[str] = []
-    is_up = threading.Event()
-    reader = threading.Thread(target=_read, args=(process, lines, is_up), daemon=True)
-    reader.start()
-    try:
-        assert is_up.wait(PATIENCE_SECONDS), "".join(lines)
-        assert process.poll() is None, "".join(lines)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
+
+    def __init__(
+        self,
+        server: str,
+        app: str,
+        bytecode: Path,
+        settings: Mapping[str, str],
+        *,
+        has_root: bool = False,
+    ) -> None:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._listener.bind(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        if server != "granian":
+            self._listener.listen(100)
+        environ = os.environ | {"PYTHONPATH": str(TESTS), "HOSTS_SERVER": server}
+        if sys.dont_write_bytecode:
+            environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bytecode)}
+        command = _command(server, self._listener.fileno(), self.port, has_root=has_root)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command, app],
+            cwd=TESTS,
+            env=environ | dict(settings),
+            pass_fds=[self._listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._is_up = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def address(self) -> str:
+        """Where it serves."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_up(self) -> None:
+        """Wait until it serves."""
+        assert self._is_up.wait(PATIENCE_SECONDS), self.said
+        assert self._process.poll() is None, self.said
+
+    @property
+    def said(self) -> str:
+        """What it has written so far."""
+        return "".join(self._lines)
+
+    def end(self) -> None:
+        """Ask it to stop; returns at once."""
+        self._process.terminate()
+
+    def wait_until_ended(self) -> None:
+        """Wait until it has stopped."""
         try:
-            process.wait(PATIENCE_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
         finally:
-            process.kill()
-        reader.join(PATIENCE_SECONDS)
-        listener.close()
-        if process.stdout:
-            process.stdout.close()
+            self._process.kill()
+            self._reader.join(PATIENCE_SECONDS)
+            self._listener.close()
+            if self._process.stdout:
+                self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._lines.append(line)
+            if any(words in line for words in _BEGINNINGS):
+                self._is_up.set()
+        self._is_up.set()
 
 
-def _command(server: str, fd: int, port: int) -> Sequence[str]:
+def _command(server: str, fd: int, port: int, *, has_root: bool) -> Sequence[str]:
+    root = ["--root-path", ROOT] if has_root else []
     if server == "uvicorn":
-        return ["uvicorn", APP, "--fd", str(fd), "--proxy-headers", "--forwarded-allow-ips", "127.0.0.1"]
+        return ["uvicorn", "--fd", str(fd), "--proxy-headers", "--forwarded-allow-ips", "127.0.0.1", *root]
     if server == "granian":
-        return ["granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), APP]
+        root = ["--url-path-prefix", ROOT] if has_root else []
+        return ["granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), *root]
     if server == "daphne":
-        return ["daphne", "--fd", str(fd), "--proxy-headers", APP]
-    worker = ["--worker-class", "trio"] if server.endswith("trio") else []
-    return ["hypercorn", *worker, "--bind", f"fd://{fd}", APP]
-
-
-def _read(process: subprocess.Popen[str], lines: list[str], is_up: threading.Event) -> None:
-    assert process.stdout
-    for line in process.stdout:
-        lines.append(line)
-        # uvicorn and granian, hypercorn, daphne
-        if any(word in line for word in ("startup complete", "Started worker", "Running on", "Listening on")):
-            is_up.set()
-    is_up.set()
+        return ["daphne", "--fd", str(fd), "--proxy-headers", *root]
+    worker = ["--worker-class", "trio"] if server == TRIO else []
+    return ["hypercorn", *worker, "--bind", f"fd://{fd}", *root]

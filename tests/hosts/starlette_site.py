@@ -22,6 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from gem_consent import get_consent
+from hosts.backstage import held_async, note, ticks_async
 from hosts.content import (
     BROKEN,
     DOWNLOAD_FILE,
@@ -30,7 +31,6 @@ from hosts.content import (
     PAGE,
     PAGE_FILE,
     chunks,
-    done_in_background,
     events,
 )
 
@@ -71,8 +71,16 @@ async def event_stream(request: Request) -> Response:
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
+async def held_events(request: Request) -> Response:
+    return StreamingResponse(held_async(), media_type="text/event-stream")
+
+
+async def endless(request: Request) -> Response:
+    return StreamingResponse(ticks_async(), media_type="text/event-stream")
+
+
 async def background(request: Request) -> Response:
-    task = BackgroundTask(done_in_background.append, "starlette")
+    task = BackgroundTask(note, "starlette")
     return HTMLResponse(PAGE, background=task)
 
 
@@ -120,6 +128,8 @@ def make() -> Any:
             Route("/download", download),
             Route("/page-file", page_file),
             Route("/events", event_stream),
+            Route("/held", held_events),
+            Route("/endless", endless),
             Route("/background", background),
             Route("/measured", measured),
             Route("/cookies", cookies),
