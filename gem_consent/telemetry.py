@@ -94,7 +94,11 @@ def _instruments(tally: Tally) -> Callable[[float], None]:
     """Make the process's instruments, once; give what takes a duration."""
     _tallies.add(tally)
     if not _durations:
-        _durations.append(_made())
+        try:
+            _durations.append(_made())
+        except Exception as error:  # a provider that the environment names and that is not there, for one
+            _logger.warning("OpenTelemetry takes no metrics, so the log alone has them: %r", error)
+            _durations.append(_nothing)
     return _durations[0]
 
 

@@ -685,9 +685,10 @@ def test_site_may_say_shared(ledger: Path, mode: Any) -> None:
     assert b"gem-notice-accept-all" in answer.body
 
 
-def test_site_may_say_private(ledger: Path) -> None:
-    """A public page becomes private where the site says so."""
-    answer = get(shared(ledger, documents=lambda scope: "private"))
+@pytest.mark.parametrize("given", ["private", None, "Shared", b"shared", 1])
+def test_site_may_say_private(ledger: Path, given: Any) -> None:
+    """A public page becomes private where the site says so, or says what nobody understands."""
+    answer = get(shared(ledger, documents=lambda scope: given))
     assert answer.header("cache-control") == "private, max-age=600"
 
 

@@ -213,6 +213,17 @@ def test_opentelemetry_is_not_needed() -> None:
     assert done.stdout == "700\n"
 
 
+def test_broken_opentelemetry_stops_nothing(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where OpenTelemetry itself fails, as by a provider that is not there, the site goes on without."""
+    monkeypatch.setattr("gem_consent.telemetry._durations", [])
+    monkeypatch.setattr(metrics, "get_meter", lambda name: next(iter(())))
+    app = wrap(site(), ledger)
+    assert [get(app).status for _ in range(2)] == [200, 200]
+    assert caplog.messages == ["OpenTelemetry takes no metrics, so the log alone has them: StopIteration()"]
+
+
 def test_import_leaves_opentelemetry_alone() -> None:
     """Making the middleware imports nothing of it; the first request does."""
     program = "import sys, gem_consent; print('opentelemetry' in sys.modules)"
