@@ -98,13 +98,14 @@ class Inventory:
 
 
 def family_of(name: str) -> str:
-    """Write a cookie's name without the numbers in it, which may be a visitor's.
+    """Write a cookie's name, its first 128 characters, without the numbers in it, which may be a visitor's.
 
     Example:
         >>> family_of("wp-settings-42"), family_of("sessionid")
         ('wp-settings-*', 'sessionid')
     """
-    return _NUMBER.sub("*", name)
+    # some view may take a name from its visitor: the search takes the square of the length
+    return _NUMBER.sub("*", name[:_MAX_NAME_CHARACTERS])
 
 
 def exceeds(seen: Seen) -> bool:
