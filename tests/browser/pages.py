@@ -172,6 +172,7 @@ class Site:
     port: int = 0
     asked: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    scheme: str = "http"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> Any:
@@ -220,7 +221,7 @@ class Site:
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         """Give the address of a page."""
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
     def rows(self) -> Sequence[Row]:
         """Read the ledger."""

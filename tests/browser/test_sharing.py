@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from certificates import make_certificate
+from server import serving
 
-from browser.pages import Site
+from browser.pages import POLICY, Site
 from browser.visitor import Newcomer, Visitor
 
 pytestmark = pytest.mark.browser
@@ -20,10 +24,19 @@ def visitor(serve: Callable[..., Site], newcomer: Newcomer, has_script: bool) ->
     return newcomer(serve(share_domain="example.com"), has_script=has_script)
 
 
+@pytest.fixture
+def secure_site(tmp_path: Path) -> Iterator[Site]:
+    """The site over TLS."""
+    certificate, key = make_certificate(tmp_path, "example.com", "*.example.com")
+    site = Site(tmp_path / "ledger.db", POLICY, options={"share_domain": "example.com"}, scheme="https")
+    with serving(site.app(), ssl_certfile=certificate, ssl_keyfile=key) as site.port:
+        yield site
+
+
 def kept(visitor: Visitor) -> list[tuple[str, str]]:
     """Give the library's cookies, with their domains."""
     found = [(cookie["name"], cookie["domain"]) for cookie in visitor.context.cookies()]
-    return sorted(pair for pair in found if pair[0].startswith("gem_"))
+    return sorted(pair for pair in found if "gem_consent" in pair[0])
 
 
 def test_choice_on_one_holds_on_the_other(visitor: Visitor) -> None:
@@ -39,6 +52,26 @@ def test_choice_on_one_holds_on_the_other(visitor: Visitor) -> None:
     assert not visitor.notice.is_visible()
     assert "googletagmanager.com" not in visitor.page.content()
     assert [row.state for row in visitor.site.rows()] == ["given", "withdrawn"]
+
+
+@pytest.mark.rule("C2")
+def test_shared_cookie_holds_over_tls(secure_site: Site, newcomer: Newcomer, has_script: bool) -> None:
+    """Over TLS the browser keeps the cookie with its prefix for the domain, and each sub-domain obeys it."""
+    visitor = newcomer(secure_site, has_script=has_script, ignore_https_errors=True)
+    visitor.context.route(re.compile(f":{secure_site.port}/"), lambda route: route.continue_())
+    visitor.visit("/", A)
+    visitor.accept()
+    assert kept(visitor) == [("__Secure-gem_consent", ".example.com"), ("gem_consent_hint", ".example.com")]
+    cookie = visitor.cookies()["__Secure-gem_consent"]
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
+    visitor.visit("/", B)
+    assert not visitor.notice.is_visible()
+    assert "googletagmanager.com" in visitor.page.content()
+    visitor.withdraw()
+    visitor.visit("/", A)
+    assert not visitor.notice.is_visible()
+    assert "googletagmanager.com" not in visitor.page.content()
+    assert [row.state for row in secure_site.rows()] == ["given", "withdrawn"]
 
 
 def test_own_choice_is_replaced(visitor: Visitor) -> None:
