@@ -50,6 +50,8 @@ class Exchange:
         time: when the request came, in seconds since 1970 (UTC).
         request: the request's headers by name, in lower case (as ASGI has them); of several, the last.
         is_read: the site's own code has read the consent.
+        is_asked: the request may be answered by a document, and was passed on so that it can be changed; HTML
+            that comes all the same, as it may not be left by a cache to who asks for the page, is private.
         placed: the parts that a template has rendered.
         inserted: those that this middleware has put into the document.
         nonce: that of the page's Content-Security-Policy, once its headers are known.
@@ -60,6 +62,7 @@ class Exchange:
     """
 
     is_read = False
+    is_asked = True
     placed: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
     nonce: str | None = None
@@ -187,7 +190,10 @@ class Exchange:
         scope.setdefault("state", {})[STATE_KEY] = self
         request = self.request
         accept, destination = request.get(b"accept"), request.get(b"sec-fetch-dest")
-        if not self.site.changes_documents or not rewritable.may_be_asked(accept, destination):
+        if not self.site.changes_documents:
+            return scope
+        if not rewritable.may_be_asked(accept, destination):
+            self.is_asked = False
             return scope
         headers = scope["headers"]
         if not request.keys().isdisjoint(caching.CONDITIONS):
@@ -334,7 +340,7 @@ class Exchange:
         if is_html and self.site.changes_documents and message["status"] != 304:
             self.site.tally.documents[rewritable.objection(message["status"], headers, names)] += 1
         is_placed_elsewhere = self.site.insert == "never" and is_html
-        if is_placed_elsewhere or b"set-cookie" in names:
+        if is_placed_elsewhere or b"set-cookie" in names or (is_html and not self.is_asked):
             return {**message, "headers": self.untouched_headers(list(headers))}
         if self.is_read:
             is_ordinary = rewritable.is_ordinary(names)
@@ -370,9 +376,9 @@ class Exchange:
 
     def untouched_headers(self, headers: Headers) -> Headers:
         """Give the headers of a response whose body stays as it is."""
-        if self.is_read:
-            headers = caching.make_private(headers)
         is_html = rewritable.is_html(rewritable.by_name(headers))
+        if self.is_read or (is_html and not self.is_asked):
+            headers = caching.make_private(headers)
         if is_html and self.site.insert == "never" and self.site.policy.asks:
             # the parts were rendered outside this request, in the form for everyone
             headers, _ = csp.amend(

@@ -426,7 +426,7 @@ def test_images_may_be_files(ledger: Path) -> None:
 
 
 def test_file_after_start_stays_itself(ledger: Path) -> None:
-    """A page that is sent as a file all the same is left alone, its start first."""
+    """A page that is sent as a file all the same keeps its bytes, its start first, and no cache has it."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(
@@ -436,7 +436,7 @@ def test_file_after_start_stays_itself(ledger: Path) -> None:
 
     answer = get(wrap(app, ledger), headers={"accept": "image/*"}, extensions={"http.response.pathsend": {}})
     assert [m["type"] for m in answer.messages] == ["http.response.start", "http.response.pathsend"]
-    assert answer.header("cache-control") is None
+    assert answer.header("cache-control") == "private"
 
 
 @pytest.mark.parametrize(
@@ -690,6 +690,31 @@ def test_site_may_say_private(ledger: Path, given: Any) -> None:
     """A public page becomes private where the site says so, or says what nobody understands."""
     answer = get(shared(ledger, documents=lambda scope: given))
     assert answer.header("cache-control") == "private, max-age=600"
+
+
+@pytest.mark.parametrize("asked", [{"accept": "application/json"}, {"sec-fetch-dest": "image"}])
+@pytest.mark.parametrize("way", ["encoding", "file"])
+def test_page_for_who_asked_for_none_is_private(ledger: Path, asked: dict[str, str], way: str) -> None:
+    """A page that could not be changed, since no page was asked for, is kept for nobody who asks for one."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/html"), (b"cache-control", b"public, max-age=60")]
+        is_file = "http.response.pathsend" in scope.get("extensions", {})
+        if b"br" in dict(scope["headers"]).get(b"accept-encoding", b""):
+            headers += [(b"content-encoding", b"br"), (b"vary", b"Accept-Encoding")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        kind = "http.response.pathsend" if is_file else "http.response.body"
+        await send({"type": kind, "path": "/page.html"} if is_file else {"type": kind, "body": PAGE})
+
+    given: dict[str, Any] = {"extensions": {"http.response.pathsend": {}}} if way == "file" else {}
+    encoding = {"accept-encoding": "gzip, br"} if way == "encoding" else {}
+    site = wrap(app, ledger)
+    answer = get(site, headers={"accept": "*/*", **encoding, **asked}, **given)
+    assert answer.header("cache-control") == "private, max-age=60"
+    assert "Cookie" in (answer.header("vary") or "")
+    page = get(site, headers={"accept": "text/html", **encoding}, **given)
+    assert page.header("cache-control") == "public, max-age=60"
+    assert b"gem-notice" in page.body
 
 
 def test_reading_makes_json_private(ledger: Path) -> None:
