@@ -58,7 +58,8 @@ class Visits:
         if start is None:
             raise AssertionError(f"GET {path}: the application answered nothing")
         body = b"".join(m.get("body", b"") for m in messages if m["type"] == "http.response.body")
-        exchange = scope.get(STATE_KEY)
+        # what lies further out may have passed on a copy, with the same state
+        exchange = scope.get(STATE_KEY, scope["state"].get(STATE_KEY))
         found = exchange if isinstance(exchange, Exchange) else None
         return Answer(path, scope["headers"], start["status"], list(start.get("headers", [])), body, found)
 

@@ -277,6 +277,16 @@ def test_application_may_add_the_middleware(ledger: Path) -> None:
         assert_no_undeclared_trackers(app)
 
 
+def test_outer_middleware_may_copy_the_scope(ledger: Path) -> None:
+    """The middleware is found where others further out pass on a scope of their own."""
+    inner = wrap(site(page("")), ledger)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await inner(dict(scope), receive, send)
+
+    assert_no_undeclared_trackers(outer)
+
+
 def test_checks_run_within_a_loop(ledger: Path) -> None:
     """A test that is asynchronous itself may call them."""
 
