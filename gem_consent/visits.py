@@ -38,10 +38,11 @@ class Visits:
         app: the application.
         portal: the event loop in which it runs.
         base_url: the scheme and host under which it is asked.
+        state: what it noted at its start, for its requests (ASGI, "Lifespan State").
     """
 
-    def __init__(self, app: Any, portal: BlockingPortal, base_url: str) -> None:
-        self._app, self._portal = app, portal
+    def __init__(self, app: Any, portal: BlockingPortal, base_url: str, state: dict[str, Any]) -> None:
+        self._app, self._portal, self._state = app, portal, state
         self._base = urlsplit(base_url)
 
     def get(self, path: str, headers: Mapping[str, str]) -> Answer:
@@ -86,7 +87,7 @@ class Visits:
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
             "client": ("127.0.0.1", 50_000),
             "server": (self._base.hostname, 443),
-            "state": {},
+            "state": self._state.copy(),
         }
 
 
@@ -113,27 +114,31 @@ def _exchanged(messages: list[Any]) -> tuple[Any, Any]:
 @contextmanager
 def visiting(app: Any, base_url: str) -> Iterator[Visits]:
     """Run an application, with its lifespan, in an event loop of its own while the block lasts."""
+    state: dict[str, Any] = {}
     with start_blocking_portal() as portal:
-        living = portal.wrap_async_context_manager(running(app))
+        living = portal.wrap_async_context_manager(running(app, state=state))
         said = living.__enter__()
         # what a check raises must reach its test as it is, not within the group of a task group
         try:
             if said and said[0]["type"] == "lifespan.startup.failed":
                 raise AssertionError(f"the application did not start: {said[0].get('message', '')}")
-            yield Visits(app, portal, base_url)
+            yield Visits(app, portal, base_url, state)
         finally:
             living.__exit__(None, None, None)
 
 
 @asynccontextmanager
 async def running(
-    app: Any, has_no_lifespan: Callable[[Exception], bool] = lambda error: True
+    app: Any,
+    has_no_lifespan: Callable[[Exception], bool] = lambda error: True,
+    state: dict[str, Any] | None = None,
 ) -> AsyncIterator[list[Any]]:
     """Start an application, and stop it at the end of the block; one without a lifespan is left alone.
 
     Args:
         app: the application.
         has_no_lifespan: whether an error says so; by ASGI's "Lifespan Protocol" any does.
+        state: where the application notes what its requests are to find.
 
     Yields:
         What the application has sent: the answer to its start, and after the block the one to its stop.
@@ -143,7 +148,8 @@ async def running(
     said: list[Any] = []
 
     async def serve() -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+        scope["state"] = {} if state is None else state
         with to_server, from_server:
             try:
                 await app(scope, from_server.receive, to_server.send)

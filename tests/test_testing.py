@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +287,21 @@ def test_outer_middleware_may_copy_the_scope(ledger: Path) -> None:
         await inner(dict(scope), receive, send)
 
     assert_no_undeclared_trackers(outer)
+
+
+def test_requests_have_the_state_of_the_start(ledger: Path) -> None:
+    """What an application's lifespan yields is in its requests, as under a server."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, str]]:
+        yield {"host": "t.example.net"}
+
+    async def home(request: Request) -> Response:
+        return HTMLResponse(page(f'<img src="https://{request.state.host}/a">'))
+
+    app = wrap(Starlette(routes=[Route("/", home)], lifespan=lifespan), ledger)
+    with pytest.raises(AssertionError, match=r"t\.example\.net"):
+        assert_no_undeclared_trackers(app)
 
 
 def test_checks_run_within_a_loop(ledger: Path) -> None:
