@@ -181,6 +181,7 @@ class Exchange:
     def request_scope(self) -> Scope:
         """Give the scope for the application: this exchange in its state, and for documents what they allow.
 
+        It is the application's own: a router that mounts another application writes the path of that into it.
         A document that may be changed is asked for in gzip or plain, as bytes rather than as a file, and
         without conditions that speak of bytes the application has not seen.
         """
@@ -191,10 +192,10 @@ class Exchange:
         request = self.request
         accept, destination = request.get(b"accept"), request.get(b"sec-fetch-dest")
         if not self.site.changes_documents:
-            return scope
+            return {**scope}
         if not rewritable.may_be_asked(accept, destination):
             self.is_asked = False
-            return scope
+            return {**scope}
         headers = scope["headers"]
         if not request.keys().isdisjoint(caching.CONDITIONS):
             headers = self._without_conditions(headers)
@@ -203,7 +204,7 @@ class Exchange:
         if extensions and not _FILE_EXTENSIONS.isdisjoint(extensions):
             kept = {name: value for name, value in extensions.items() if name not in _FILE_EXTENSIONS}
             return {**scope, "headers": headers, "extensions": kept}
-        return scope if headers is scope["headers"] else {**scope, "headers": headers}
+        return {**scope, "headers": headers}
 
     def _without_conditions(self, headers: Headers) -> Headers:
         is_navigation = b"text/html" in self.request.get(b"accept", b"")

@@ -429,7 +429,9 @@ def test_framework_page_leads_to_a_site(page: Path, tmp_path: Path) -> None:
     lines = saved(page, tmp_path)
     (server,) = [line for line in lines if line.startswith("uvicorn ")]
     (export,) = [line for line in lines if line.startswith("gem-consent ")]
-    with serving([*shlex.split(server), "--port", "0"], tmp_path, GEM_CONSENT_SECRET=SECRET) as site:
+    (secret,) = [line for line in lines if line.startswith("export ")]
+    made = run("sh", "-c", f'{secret}\nprintf %s "$GEM_CONSENT_SECRET"', folder=tmp_path).stdout
+    with serving([*shlex.split(server), "--port", "0"], tmp_path, GEM_CONSENT_SECRET=made) as site:
         walk(site.address, "googletagmanager.com")
         exported = run(*shlex.split(export), folder=tmp_path)
     assert states(exported.stdout) == ["refused", "given"]

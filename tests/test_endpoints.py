@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,10 +27,13 @@ from asgi import (
     site,
     wrap,
 )
+from jinja2 import Environment
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount, Route
 
-from gem_consent import ConsentMiddleware, Controller
+from gem_consent import ConsentExtension, ConsentMiddleware, Controller
 from gem_consent.errors import LedgerUnavailable
 from gem_consent.ledger.rows import EventRejected
 from gem_consent.recorder import Recorder
@@ -790,6 +794,24 @@ def test_root_path_is_part_of_addresses(ledger: Path) -> None:
     assert 'name="return" value="/shop/a"' in text
     assert visitor.post("deny_all").header("location") == "/shop/"
     assert get(app, "/shop/privacy-choices/state", root_path="/shop").json["decided"] is False
+
+
+@pytest.mark.parametrize("accepted", [None, "gzip", "gzip, br"])
+@pytest.mark.parametrize("insert", ["auto", "never"])
+def test_site_may_mount_others(ledger: Path, accepted: str | None, insert: Any) -> None:
+    """On a page of what the site mounts below a path, the notice sends its choice to the site's address."""
+
+    async def page(request: Request) -> Response:
+        place = "{% if placed %}{{ consent_notice() }}{% endif %}"
+        source = f"<!doctype html><title>Blog</title><body>{place}<h1>Blog</h1>"
+        template = Environment(autoescape=True, extensions=[ConsentExtension]).from_string(source)
+        return HTMLResponse(template.render(request=request, placed=insert == "never"))
+
+    blog = Starlette(routes=[Route("/", page)])
+    visitor = Visitor(wrap(Starlette(routes=[Mount("/blog", app=blog)]), ledger, insert=insert))
+    text = visitor.get("/blog/", {"accept-encoding": accepted} if accepted else {}).text
+    assert set(re.findall(r'action="([^"]*)"', text)) == {"/privacy-choices"}
+    assert set(re.findall(r'name="return" value="([^"]*)"', text)) <= {"/blog/"}
 
 
 def test_mounted_site_works(ledger: Path) -> None:

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hosts.limits import TRIO
@@ -15,6 +17,7 @@ from hosts.limits import TRIO
 __all__ = ["ROOT", "Served"]
 
 PATIENCE_SECONDS = 60
+_KNOCK_SECONDS = 0.02
 ROOT = "/shop"
 """Where an application lies that a server is told a root path of."""
 TESTS = Path(__file__).parent.parent
@@ -77,7 +80,19 @@ class Served:
     def wait_until_up(self) -> None:
         """Wait until it serves."""
         assert self._is_up.wait(PATIENCE_SECONDS), self.said
-        assert self._process.poll() is None, self.said
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KNOCK_SECONDS)
+
+    def _answers(self) -> bool:
+        """Knock: granian says that it has started a moment before it listens."""
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
+        return False
 
     @property
     def said(self) -> str:

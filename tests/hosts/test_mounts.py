@@ -42,6 +42,8 @@ def test_mounted_sites_ask(mounted: tuple[str, str, Path]) -> None:
         with httpx.Client(base_url=address, trust_env=False, headers={"accept": "text/html"}) as client:
             page = client.get(f"{asked}/").text
             assert f'action="{ROOT}{place}/privacy-choices"' in page, framework
+            lost = client.get(f"{asked}/lost/%C3%A9%2Fb?c=d%2Fe").text
+            assert f'name="return" value="{ROOT}{place}/lost/%C3%A9%2Fb?c=d%2Fe"' in lost, framework
             assert choose(client, "grant_all", f"{asked}/privacy-choices").status_code == 200
             assert mentions_vendor(client.get(f"{asked}/").text) != []
             assert client.get(f"{asked}/measured").json() == {"measured": True}
