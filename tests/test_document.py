@@ -112,6 +112,15 @@ PLACES = {
     "texts in a template": "<html><head>{H}<template><textarea></template></textarea>"
     "<script></template></script><iframe></template></iframe></template><body>{B}<p>",
     "plaintext in a template": "<html><head>{H}<template><plaintext></plaintext></template><body>{B}",
+    "drawing opens the body": "<html><head>{H}{B}<svg><title><body></title></svg><body>",
+    "formula opens the body": "<html><head>{H}<link>{B}<math><mtext><body>",
+    "plaintext opens the body": "<html><head>{H}</head>{B}<plaintext><body></plaintext>",
+    "lines of windows": "<!doctype html>\r\n<html\r\na>\r\n<head>{H}\r\n<title>A</title>\r\n"
+    "</head>\r\n<body\r\na>{B}\r\n",
+    "body with a script in it": "<html><head>{H}</head><body onload=\"if (a > b) '<body>'\">{B}<p>",
+    "shadow root in the head": "<html><head>{H}<template shadowrootmode=open><body></template>"
+    "</head><body>{B}<p>",
+    "pictures without script": "<head>{H}<noscript><img src='<body>'></noscript><body>{B}",
     "frameset": "<html><head>{H}</head><frameset><frame><noframes><body></noframes></frameset></html>{B}",
     "frameset at once": "<html>{H}<frameset><frame></frameset>{B}",
 }

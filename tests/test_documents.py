@@ -229,6 +229,33 @@ def test_head_request_drops_length(ledger: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("cache", ["public, max-age=60", "no-cache"])
+def test_head_of_fragment_freshens_nothing(ledger: Path, cache: str) -> None:
+    """HEAD, without a body to tell by, speaks of a document: the validators differ from the fragment's own.
+
+    A cache that holds the fragment takes it for stale then, and changes none of its headers (RFC 9111,
+    section 4.3.5); asked with either tag, the application itself says whether it still holds.
+    """
+    seen: list[str | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked = dict(scope["headers"]).get(b"if-none-match")
+        seen.append(asked and asked.decode())
+        headers = [("ETag", '"v1"'), ("Cache-Control", cache)]
+        fragment = site(b"<p>Hello</p>", headers, status=304 if asked == b'"v1"' else 200)
+        await fragment(scope, receive, send)
+
+    wrapped = wrap(app, ledger)
+    head, full = request(wrapped, "/", "HEAD"), get(wrapped)
+    tag = head.header("etag")
+    assert full.header("etag") == '"v1"' != tag
+    assert (head.header("content-length"), full.body) == (None, b"<p>Hello</p>")
+    by_mark = get(wrapped, headers={"if-none-match": str(tag), "accept": "*/*"})
+    by_own = get(wrapped, headers={"if-none-match": '"v1"', "accept": "*/*"})
+    assert seen[2:] == ['"v1"', '"v1"']
+    assert [(one.status, one.header("etag")) for one in (by_mark, by_own)] == [(304, tag), (304, '"v1"')]
+
+
 @pytest.mark.parametrize("status", [200, 404, 410, 500, 503])
 def test_error_pages_carry_notice(ledger: Path, status: int) -> None:
     """A whole page is changed under any status that has one."""

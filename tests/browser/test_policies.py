@@ -102,6 +102,19 @@ def test_policy_in_a_meta_blocks_nothing(site: Site, newcomer: Newcomer, name: s
     assert (visitor.outside(), visitor.troubles) == ([], [])
 
 
+def test_report_only_reloads_once(site: Site, newcomer: Newcomer) -> None:
+    """Under a policy that only reports a grant reloads the page once; the same grant does not do so again."""
+    visitor = newcomer(site)
+    page = visitor.visit("/reported")
+    visitor.accept()
+    visitor.beat()
+    assert page.locator("script[data-csp]").count() == 1
+    page.evaluate("gemConsent.grant()")
+    visitor.beat()
+    assert site.asked.count("GET /reported") == 2
+    assert visitor.troubles == []
+
+
 def test_policy_may_come_late(site: Site, newcomer: Newcomer) -> None:
     """What is granted waits for the whole head, where a policy may yet come; the console says what lacks."""
     visitor = newcomer(site)
