@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from browser.google import is_hit
 from browser.pages import METAS, Site
 from browser.visitor import Newcomer, Visitor
+from gem_consent.csp import lacks_hosts
+from gem_consent.scripts import composed
 
 pytestmark = pytest.mark.browser
 
@@ -132,6 +134,58 @@ def test_policy_may_come_late(site: Site, newcomer: Newcomer) -> None:
     )
     assert [url for url in visitor.outside() if "/late" not in url] == []
     assert visitor.troubles == []
+
+
+# What `allowed.js` finds lacking under each policy, which stands where no browser enforces it.
+_JUDGE = """\
+([policies, needed]) => policies.map((policy) => {
+  document.body.innerHTML = "<meta http-equiv=content-security-policy>";
+  document.querySelector("meta").content = policy;
+  %s
+  return lacking(needed, "").length > 0;
+})"""
+_HOSTS = [
+    "",
+    "'none'",
+    "*",
+    "https:",
+    "http:",
+    "data: 'self' 'unsafe-inline' blob:",
+    "https://www.example.org",
+    "HTTPS://www.Example.org",
+    "www.example.org",
+    "http://www.example.org",
+    "*.example.org",
+    "https://*.example.org a.test",
+    "*.org",
+    "example.org",
+    "*.www.example.org",
+    "www.example.org.test",
+    "'strict-dynamic' 'nonce-YQ'",
+]
+_UNWEIGHED = ["https://www.example.org:443", "www.example.org:*", "https://www.example.org/", "wss://*"]
+
+
+@pytest.mark.parametrize(
+    "wanted", ["https://www.example.org", "https://*.example.org", "wss://www.example.org"]
+)
+@pytest.mark.parametrize("directive", ["script-src", "frame-src", "connect-src"])
+def test_page_judges_as_the_server_does(browser: Browser, directive: str, wanted: str) -> None:
+    """The page's script and the server read policies alike, though only one weighs paths and ports."""
+    lists = [*_HOSTS, *_UNWEIGHED]
+    policies = [
+        *(f"{directive} {hosts}; img-src *" for hosts in lists),
+        *(f" Default-Src {hosts} ;; x" for hosts in lists),
+        *(f"script-src-elem {hosts};child-src {hosts}; default-src 'none'; script-src *" for hosts in lists),
+        *(f"{directive} {hosts}; {directive} *; default-src *" for hosts in lists),
+    ]
+    page = browser.new_page()
+    found = page.evaluate(_JUDGE % composed("allowed.js", {}), [policies, {directive: [wanted]}])
+    page.close()
+    known = {directive: (wanted,)}
+    lacks = [lacks_hosts([(b"content-security-policy", one.encode())], known) for one in policies]
+    for policy, in_page, on_server in zip(policies, found, lacks, strict=True):
+        assert in_page == (on_server or any(hosts in policy for hosts in _UNWEIGHED)), policy
 
 
 def _policy(visitor: Visitor, path: str) -> str:
