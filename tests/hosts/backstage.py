@@ -15,12 +15,12 @@ from anyio import to_thread
 
 from hosts.content import events
 
-__all__ = ["BARE", "TICKS", "Backstage", "held", "held_async", "note", "taken", "ticks", "ticks_async"]
+__all__ = ["BARE", "Backstage", "held", "held_async", "note", "taken", "ticks", "ticks_async"]
 
 BARE = b"x-bare"
 """The request header that leads past the middleware to the site itself."""
 PATIENCE_SECONDS = 10
-TICKS = 150
+_TICKS = 300
 _TICK_SECONDS = 0.01
 
 _gate = threading.Semaphore(0)
@@ -65,24 +65,24 @@ def ticks() -> Iterator[str]:
     """Give events until the visitor leaves; note whether that was before the last."""
     given = 0
     try:
-        while given < TICKS:
+        while given < _TICKS:
             given += 1
             yield "data: tick\n\n"
             time.sleep(_TICK_SECONDS)
     finally:
-        note("ended early" if given < TICKS else "went on")
+        note("ended early" if given < _TICKS else "went on")
 
 
 async def ticks_async() -> AsyncIterator[str]:
     """Do the same without holding the event loop."""
     given = 0
     try:
-        while given < TICKS:
+        while given < _TICKS:
             given += 1
             yield "data: tick\n\n"
             await anyio.sleep(_TICK_SECONDS)
     finally:
-        note("ended early" if given < TICKS else "went on")
+        note("ended early" if given < _TICKS else "went on")
 
 
 class Backstage:
