@@ -173,7 +173,7 @@ class ConsentMiddleware:
             await self.app(inner, receive, exchange.send)
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
-            if inner is not scope and len(inner) > len(scope):
+            if len(inner) > len(scope):
                 scope.update({key: inner[key] for key in inner.keys() - scope.keys()})
         if exchange.is_holding:
             await exchange.release()
