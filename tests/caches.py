@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CACHES", "free_port", "in_front_of", "running"]
+__all__ = ["CACHES", "free_port", "in_front_of", "nginx", "running"]
 
 _START_SECONDS = 20.0
 
@@ -30,7 +30,10 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
-  proxy_cache_path {folder}/cache keys_zone=all:1m;
+{http}
+}}
+"""
+_CACHE = """  proxy_cache_path {folder}/cache keys_zone=all:1m;
   upstream site {{ {servers} }}
   server {{
     listen 127.0.0.1:{port};
@@ -40,9 +43,7 @@ http {{
       proxy_cache all;
       add_header X-Cache $upstream_cache_status always;
     }}
-  }}
-}}
-"""
+  }}"""
 # What sites do that have pages for everyone and pages of a visitor's own: look up all, believe the headers.
 _VARNISH = """\
 vcl 4.1;
@@ -60,12 +61,16 @@ sub vcl_deliver {{
 """
 
 
+def nginx(folder: Path, http: str) -> list[str]:
+    """Set an nginx up in this folder, with these lines for its ``http`` block; give the command."""
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, user=user, http=http))
+    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
 def _nginx(folder: Path, port: int, sites: Sequence[int]) -> list[str]:
     servers = " ".join(f"server 127.0.0.1:{site};" for site in sites)
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = _NGINX.format(folder=folder, port=port, servers=servers, user=user)
-    (folder / "nginx.conf").write_text(text)
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return nginx(folder, _CACHE.format(folder=folder, port=port, servers=servers))
 
 
 def _varnish(folder: Path, port: int, sites: Sequence[int]) -> list[str]:

@@ -39,11 +39,8 @@ def kept(visitor: Visitor) -> list[tuple[str, str]]:
     return sorted(pair for pair in found if "gem_consent" in pair[0])
 
 
-def test_choice_on_one_holds_on_the_other(visitor: Visitor) -> None:
-    """Granted on a, nothing is asked on b and the tag runs; withdrawn on b, nothing runs on a any more."""
-    visitor.visit("/", A)
-    visitor.accept()
-    assert kept(visitor) == [("gem_consent", ".example.com"), ("gem_consent_hint", ".example.com")]
+def withdraws_for_both(visitor: Visitor) -> None:
+    """Find on b what was granted on a; withdraw it there, and find it gone on a."""
     visitor.visit("/", B)
     assert not visitor.notice.is_visible()
     assert "googletagmanager.com" in visitor.page.content()
@@ -51,6 +48,14 @@ def test_choice_on_one_holds_on_the_other(visitor: Visitor) -> None:
     visitor.visit("/", A)
     assert not visitor.notice.is_visible()
     assert "googletagmanager.com" not in visitor.page.content()
+
+
+def test_choice_on_one_holds_on_the_other(visitor: Visitor) -> None:
+    """Granted on a, nothing is asked on b and the tag runs; withdrawn on b, nothing runs on a any more."""
+    visitor.visit("/", A)
+    visitor.accept()
+    assert kept(visitor) == [("gem_consent", ".example.com"), ("gem_consent_hint", ".example.com")]
+    withdraws_for_both(visitor)
     assert [row.state for row in visitor.site.rows()] == ["given", "withdrawn"]
 
 
@@ -64,13 +69,7 @@ def test_shared_cookie_holds_over_tls(secure_site: Site, newcomer: Newcomer, has
     assert kept(visitor) == [("__Secure-gem_consent", ".example.com"), ("gem_consent_hint", ".example.com")]
     cookie = visitor.cookies()["__Secure-gem_consent"]
     assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
-    visitor.visit("/", B)
-    assert not visitor.notice.is_visible()
-    assert "googletagmanager.com" in visitor.page.content()
-    visitor.withdraw()
-    visitor.visit("/", A)
-    assert not visitor.notice.is_visible()
-    assert "googletagmanager.com" not in visitor.page.content()
+    withdraws_for_both(visitor)
     assert [row.state for row in secure_site.rows()] == ["given", "withdrawn"]
 
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from caches import free_port, running
+from caches import free_port, nginx, running
 from certificates import make_certificate
 
 __all__ = ["ended_tls"]
 
-_NGINX = """\
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+_HTTP = """\
   ssl_certificate {certificate};
   ssl_certificate_key {key};
   proxy_http_version 1.1;
@@ -35,9 +22,7 @@ http {{
   proxy_set_header Upgrade $http_upgrade;
   proxy_set_header Connection $upgraded;
   map $http_upgrade $upgraded {{ "" ""; default upgrade; }}
-{servers}
-}}
-"""
+{servers}"""
 
 
 @contextmanager
@@ -57,8 +42,6 @@ def ended_tls(folder: Path, sites: Sequence[int]) -> Iterator[tuple[list[int], P
         f"  server {{ listen 127.0.0.1:{port} ssl; location / {{ proxy_pass http://127.0.0.1:{site}; }} }}"
         for port, site in zip(ports, sites, strict=True)
     )
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = _NGINX.format(folder=folder, user=user, certificate=certificate, key=key, servers=servers)
-    (folder / "nginx.conf").write_text(text)
-    with running(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], folder, ports[0]):
+    command = nginx(folder, _HTTP.format(certificate=certificate, key=key, servers=servers))
+    with running(command, folder, ports[0]):
         yield ports, certificate
