@@ -174,7 +174,8 @@ class ConsentMiddleware:
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
             if len(inner) > len(scope):
-                scope.update({key: inner[key] for key in inner.keys() - scope.keys()})
+                new = list(inner)[len(scope) :]
+                scope.update({key: inner[key] for key in new if key not in scope})
         if exchange.is_holding:
             await exchange.release()
         exchange.end()
