@@ -8,17 +8,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 from gem_consent import caching, csp, rewritable, set_cookie
+from gem_consent.address import page_path, return_address
 from gem_consent.compression import GzipDocumentStream
 from gem_consent.consent import Choice, Consent
 from gem_consent.document import DocumentStream, Outcome, joined, opening_of
 from gem_consent.errors import ConfigurationError
+from gem_consent.gate import gated, sets_cookies
 from gem_consent.headers import Headers, without
-from gem_consent.inventory import Seen, family_of
 from gem_consent.rendering import Slots, View
 from gem_consent.site import Scope, Site, Standing
 
@@ -32,7 +31,6 @@ STATE_KEY = "gem_consent"
 _logger = logging.getLogger("gem_consent")
 
 _SHARED = View(is_shared=True)
-_MAX_RETURN_BYTES = 2048
 _PARTS = frozenset({"head", "notice", "settings"})
 _UTF8 = frozenset({b"utf-8", b"utf8"})
 _FILE_EXTENSIONS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
@@ -175,7 +173,7 @@ class Exchange:
         scope = self.scope
         root = self.site.root(scope)
         query = b"" if view.is_shared else scope.get("query_string", b"")
-        return_to = _return_to(scope.get("raw_path"), scope["path"], query, root)
+        return_to = return_address(scope.get("raw_path"), scope["path"], query, root)
         return Slots(root + self.site.path, return_to, nonce, needs_reload, self.is_quiet, is_utf8)
 
     def request_scope(self) -> Scope:
@@ -320,7 +318,7 @@ class Exchange:
             opening,
             None if is_shared else self.request.get(b"accept-language"),
             root + site.path,
-            _return_to(scope.get("raw_path"), scope["path"], query, root),
+            return_address(scope.get("raw_path"), scope["path"], query, root),
             charset in _UTF8,
         )
         if changed is None:
@@ -425,53 +423,15 @@ class Exchange:
         names = [name for name in carried if self.site.is_leftover(name, standing.consent)]
         host = self.request.get(b"host", b"").decode("latin-1")
         # the hint is set for the whole site
-        path = _page_path(self.scope.get("raw_path"), self.scope["path"], self.site.root(self.scope))
+        path = page_path(self.scope.get("raw_path"), self.scope["path"], self.site.root(self.scope))
         paths = set_cookie.path_prefixes(path) if standing.consent.is_decided else ()
         return set_cookie.deletions(names, host, paths, secure=self.site.is_https(self.scope))
 
     def _gated(self, headers: Headers, *, is_shared: bool) -> Headers:
-        """Look at the application's own ``Set-Cookie`` lines: some are taken out, all are in the inventory.
-
-        Taken out are those of declared trackers that were not granted, and where the site says so those that
-        nobody declared; never a deletion.
-        """
-        if not any(name.lower() == b"set-cookie" for name, _ in headers):
+        if not sets_cookies(headers):
             return headers
         # what everyone gets is granted by nobody
-        granted = frozenset() if is_shared else self.consent.granted
-        kept = [
-            (name, value)
-            for name, value in headers
-            if name.lower() != b"set-cookie" or self._lets(value, granted)
-        ]
-        if self.site.inventory.is_due(self.now):
-            self.site.keep_inventory()
-        return headers if len(kept) == len(headers) else kept
-
-    def _lets(self, line: bytes, granted: frozenset[str]) -> bool:
-        """Say whether a ``Set-Cookie`` line may leave; note what it says of itself."""
-        site, moment, name = self.site, self._moment(), set_cookie.cookie_name(line)
-        if not name or site.is_silent or set_cookie.is_deletion(line, moment):
-            return True
-        declaration = site.declared(name)
-        lifetime, attributes = set_cookie.described(line, moment)
-        family, service, declared = declaration or (family_of(name), "", None)
-        is_new = site.inventory.note(
-            Seen(family, self.now, self.now, lifetime, attributes, service, declared)
-        )
-        if site.refuses(name, granted):
-            site.tally.cookies["withheld"] += 1
-            if site.inventory.note_withheld(family):
-                _logger.warning("withheld cookies whose purpose was not granted: %s", family)
-            return False
-        if declaration is not None or site.undeclared == "allow":
-            return True
-        is_refused = site.undeclared == "refuse" and not set_cookie.is_needed_by_name(name)
-        site.tally.cookies["refused" if is_refused else "undeclared"] += 1
-        if is_new:
-            outcome = "it was refused" if is_refused else "it was let through"
-            _logger.warning("a cookie that the policy does not declare: %s, and %s", family, outcome)
-        return not is_refused
+        return gated(self.site, headers, frozenset() if is_shared else self.consent.granted, self.now)
 
 
 async def _done() -> None:
@@ -592,24 +552,3 @@ def _scope_of(request: Any) -> Mapping[str, Any]:
             inner = found.get("asgi.scope", found)
             return inner if isinstance(inner, Mapping) else found
     return {}
-
-
-# a site has few pages that most visitors look at; 2 µs less for them
-@lru_cache(maxsize=256)
-def _return_to(raw_path: bytes | None, path: str, query: bytes, root: str) -> str:
-    """Give the local address to come back to; without its query, or empty, where it is too long for that."""
-    address = _page_path(raw_path, path, root)
-    if query and len(address) + len(query) < _MAX_RETURN_BYTES:
-        address = f"{address}?{_as_sent(query)}"
-    return address if len(address) <= _MAX_RETURN_BYTES else ""
-
-
-def _page_path(raw_path: bytes | None, path: str, root: str) -> str:
-    sent = _as_sent(raw_path.partition(b"?")[0]) if raw_path else quote(path)
-    # the path holds the root_path (ASGI, "HTTP connection scope"), but older servers leave it out
-    return sent if not root or sent.startswith(f"{root}/") else root + sent
-
-
-def _as_sent(value: bytes) -> str:
-    # what no browser sends unencoded is encoded, since a form would send it back in the page's own charset
-    return value.decode() if value.isascii() else quote(value, safe="/%:@!$&'()*+,;=?~-._")

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "gem_consent"
 FLOORS: list[list[str]] = [
     ["errors", "fields", "headers", "retention", "policy", "consent", "vendor_hosts"],
     [
+        "address",
         "caching",
         "client",
         "compression",
@@ -34,6 +35,7 @@ FLOORS: list[list[str]] = [
     ],
     [
         "declaration",
+        "gate",
         "ledger",
         "policy_file",
         "recorder",
@@ -79,6 +81,7 @@ NEIGHBOURS = {
     ("site", "ledger"),
     ("site", "rendering"),
     ("sites", "site"),
+    ("gate", "site"),
     ("site", "telemetry"),
     ("endpoints", "exchange"),
     ("parts", "exchange"),
