@@ -210,6 +210,8 @@ def test_preferences_page_silences_other_tabs(site: Site, newcomer: Newcomer) ->
     other.goto(site.url("/privacy-choices"))
     other.get_by_role("button", name="Withdraw my agreement").click()
     page.wait_for_function("window['ga-disable-G-XXXXXXXXXX']")
+    # what was sent just before may be told late
+    visitor.beat(1)
     visitor.requests.clear()
     visitor.beat()
     assert visitor.outside() == []
@@ -228,6 +230,7 @@ def test_other_tab_falls_silent(site: Site, newcomer: Newcomer) -> None:
     page.evaluate("document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
     assert page.evaluate("window['ga-disable-G-XXXXXXXXXX']")
     expect(visitor.button("Withdraw my agreement")).to_be_hidden()
+    visitor.beat(1)
     visitor.requests.clear()
     visitor.beat()
     assert visitor.outside() == []
