@@ -19,7 +19,7 @@ from gem_consent.errors import ConfigurationError
 from gem_consent.gate import gated, sets_cookies
 from gem_consent.headers import Headers, without
 from gem_consent.rendering import Slots, View
-from gem_consent.site import Scope, Site, Standing
+from gem_consent.site import Carried, Scope, Site
 
 __all__ = ["Exchange", "Message", "Send", "exchange_of", "get_consent"]
 
@@ -54,7 +54,6 @@ class Exchange:
         inserted: those that this middleware has put into the document.
         nonce: that of the page's Content-Security-Policy, once its headers are known.
         is_quiet: the page's policy forbids what starts a service, so that none is.
-        has_leftovers: once it is known who asks: there are cookies that their own documents delete.
         is_holding: the start of a document still waits for its head to open.
         sent: the response's headers, once they have left.
     """
@@ -65,10 +64,8 @@ class Exchange:
     inserted: frozenset[str] = frozenset()
     nonce: str | None = None
     is_quiet = False
-    has_leftovers = False
     is_holding = False
-    _choice: Choice | None = None
-    _standing: Standing | None = None
+    _carried: Carried | None = None
     _held: _Held | None = None
     _document: _RewrittenDocument | None = None
     sent: Headers | None = None
@@ -88,18 +85,17 @@ class Exchange:
     @property
     def choice(self) -> Choice | None:
         """The verified choice in the visitor's cookie, even if it is over or of another policy."""
-        self._judge()
-        return self._choice
+        return (self._carried or self._judge()).choice
 
     @property
     def consent(self) -> Consent:
         """What the visitor allows now; for the library's own use, which takes care of the headers."""
-        return (self._standing or self._judge()).consent
+        return (self._carried or self._judge()).standing.consent
 
     @property
     def view(self) -> View:
         """What this visitor's own documents show."""
-        return (self._standing or self._judge()).view
+        return (self._carried or self._judge()).standing.view
 
     def read_consent(self) -> Consent:
         """Give the consent to the site's own code: from now on the response depends on the visitor.
@@ -110,7 +106,7 @@ class Exchange:
         if self.sent is not None and self._is_too_late(self.sent):
             return self.site.stranger.consent
         self.is_read = True
-        return (self._standing or self._judge()).consent
+        return (self._carried or self._judge()).standing.consent
 
     def _is_too_late(self, sent: Headers) -> bool:
         """Say whether the headers that have left did not say that the response is one visitor's."""
@@ -126,23 +122,25 @@ class Exchange:
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self.now, UTC)
 
-    def _judge(self) -> Standing:
-        if self._standing is not None:
-            return self._standing
-        site, scope, standing = self.site, self.scope, self.site.stranger
-        line = self.request.get(b"cookie")
-        if line is not None:
-            if len(scope["headers"]) != len(self.request):
+    def _judge(self) -> Carried:
+        site, request = self.site, self.request
+        line = request.get(b"cookie")
+        if line is None:
+            carried = site.newcomer
+        else:
+            scope = self.scope
+            if len(scope["headers"]) != len(request):
                 # HTTP/2 may split it (RFC 9113, section 8.2.3)
                 line = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-            carried = site.remembered.get((line, scope.get("scheme")))
-            if carried is None or not carried.starts_at <= self.time < carried.standing.ends_at:
+            known = site.remembered.get((line, scope.get("scheme")))
+            if known is not None and known.starts_at <= self.time < known.standing.ends_at:
+                carried = known
+            else:
                 carried = site.carried(line, scope, self.now)
-            self._choice, standing, self.has_leftovers, _ = carried
-        if standing is site.stranger:
-            standing = site.undecided(scope["headers"], self.request.get(b"user-agent", b""))
-        self._standing = standing
-        return standing
+        if carried.standing is site.stranger:
+            carried = site.undecided(carried, self.scope["headers"], request.get(b"user-agent", b""))
+        self._carried = carried
+        return carried
 
     def place(self, part: str) -> View:
         """Note that a template renders this part, and give the view it has to show.
@@ -179,21 +177,26 @@ class Exchange:
     def request_scope(self) -> Scope:
         """Give the scope for the application: this exchange in its state, and for documents what they allow.
 
-        It is the application's own: a router that mounts another application writes the path of that into it.
+        Where it is not the server's own, what the application notes in it is for those further out as well.
         A document that may be changed is asked for in gzip or plain, as bytes rather than as a file, and
         without conditions that speak of bytes the application has not seen.
         """
         scope = self.scope
         # the scope is this request's alone; its state is for whoever looks there, as Starlette's users do
         scope[STATE_KEY] = self
-        scope.setdefault("state", {})[STATE_KEY] = self
+        if "state" in scope:
+            scope["state"][STATE_KEY] = self
+        else:
+            scope["state"] = {STATE_KEY: self}
+        # a router that mounts another application writes the path of that into the one it gets
+        self.scope = {**scope}
         request = self.request
         accept, destination = request.get(b"accept"), request.get(b"sec-fetch-dest")
         if not self.site.changes_documents:
-            return {**scope}
+            return scope
         if not rewritable.may_be_asked(accept, destination):
             self.is_asked = False
-            return {**scope}
+            return scope
         headers = scope["headers"]
         if not request.keys().isdisjoint(caching.CONDITIONS):
             headers = self._without_conditions(headers)
@@ -202,7 +205,9 @@ class Exchange:
         if extensions and not _FILE_EXTENSIONS.isdisjoint(extensions):
             kept = {name: value for name, value in extensions.items() if name not in _FILE_EXTENSIONS}
             return {**scope, "headers": headers, "extensions": kept}
-        return {**scope, "headers": headers}
+        inner = {**scope}
+        inner["headers"] = headers
+        return inner
 
     def _without_conditions(self, headers: Headers) -> Headers:
         is_navigation = b"text/html" in self.request.get(b"accept", b"")
@@ -217,10 +222,8 @@ class Exchange:
 
         Most messages leave as they are: a coroutine of our own around each would cost more than the rest.
         """
-        kind = message["type"]
-        if kind == "http.response.start":
-            started = self._started(message)
-            return _done() if started is None else self._send(started)
+        if message["type"] == "http.response.start":
+            return self._send_start(message)
         if self._held is not None:
             return self._send_first(self._held, message)
         if self._document is None:
@@ -254,9 +257,9 @@ class Exchange:
 
         The scope holds this exchange, and a server's ``send`` is most often a method of what holds the scope.
         """
-        scope, self._document, self._send = self.scope, None, _ended
-        # outer middleware may still read the consent
-        self.scope = {"path": scope["path"], "scheme": scope.get("scheme"), "headers": scope["headers"]}
+        self._document, self._send = None, _ended
+        # outer middleware may still read the consent, or render a page
+        del self.scope[STATE_KEY], self.scope["state"]
 
     async def release(self) -> None:
         """Send what is held of a document: the application leaves it unfinished, or goes on with a file."""
@@ -266,23 +269,34 @@ class Exchange:
             for answer in self._document.release():
                 await self._send(answer)
 
-    def _started(self, message: Message) -> Message | None:
-        """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""
+    def _send_start(self, message: Message) -> Awaitable[None]:
+        """Send the start of a response; what is neither HTML nor said in more than plain headers, at once."""
         headers = message.get("headers") or []
         if type(headers) is not list:
             headers = list(headers)
             message = {**message, "headers": headers}
-        status, names = message["status"], dict(headers)
-        is_plain = rewritable.PLAIN.issuperset(names)
-        if not is_plain:
-            names = rewritable.by_name(headers)
+        kind, is_plain = b"", True
+        for name, value in headers:
+            if name == b"content-type":
+                kind = value
+            elif name not in rewritable.PLAIN:
+                is_plain = False
+                break
+        if not is_plain or rewritable.html_charset(kind) is not None or message["status"] == 304:
+            started = self._started(message, headers, is_plain=is_plain)
+            return _done() if started is None else self._send(started)
+        if self.is_read:
+            headers = headers + self.site.privacy
+            message = {**message}
+            message["headers"] = headers
+        self.sent = headers
+        return self._send(message)
+
+    def _started(self, message: Message, headers: Headers, *, is_plain: bool) -> Message | None:
+        """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""
+        status = message["status"]
+        names = dict(headers) if is_plain else rewritable.by_name(headers)
         charset = rewritable.html_charset(names.get(b"content-type", b""))
-        if charset is None and is_plain and status != 304:
-            if not self.is_read:
-                self.sent = headers
-                return message
-            self.sent = headers = headers + self.site.privacy
-            return {**message, "headers": headers}
         if (charset is None and status != 304) or not self._is_document(status, headers, names):
             return self._untouched(message, headers, names, is_html=charset is not None)
         if charset is not None and status != 304 and self.scope["method"] != "HEAD":
@@ -310,7 +324,7 @@ class Exchange:
             return None
         site, scope = self.site, self.scope
         is_shared = not self.is_read and site.documents(scope) == "shared"
-        view = _SHARED if is_shared else (self._standing or self._judge()).view
+        view = _SHARED if is_shared else (self._carried or self._judge()).standing.view
         root = site.root(scope)
         query = b"" if is_shared else scope.get("query_string", b"")
         changed = site.renderer.opened(
@@ -326,7 +340,7 @@ class Exchange:
         headers = rewritable.resized(headers, names, len(changed) - len(opening))
         if not is_shared:
             headers = headers + site.privacy
-            if self.has_leftovers:
+            if (self._carried or self._judge()).has_leftovers:
                 headers += self.leftover_deletions()
         self.sent, self.inserted, self.is_holding = headers, _PARTS, False
         site.tally.documents["shared" if is_shared else "changed"] += 1
@@ -416,15 +430,15 @@ class Exchange:
 
     def leftover_deletions(self) -> Sequence[tuple[bytes, bytes]]:
         """Delete what the request still carries of services whose purpose the visitor denied."""
-        standing = self._standing or self._judge()
-        if not self.has_leftovers:
+        who = self._carried or self._judge()
+        if not who.has_leftovers:
             return ()
         carried = set_cookie.request_cookie_names(self.scope["headers"])
-        names = [name for name in carried if self.site.is_leftover(name, standing.consent)]
+        names = [name for name in carried if self.site.is_leftover(name, who.standing.consent)]
         host = self.request.get(b"host", b"").decode("latin-1")
         # the hint is set for the whole site
         path = page_path(self.scope.get("raw_path"), self.scope["path"], self.site.root(self.scope))
-        paths = set_cookie.path_prefixes(path) if standing.consent.is_decided else ()
+        paths = set_cookie.path_prefixes(path) if who.standing.consent.is_decided else ()
         return set_cookie.deletions(names, host, paths, secure=self.site.is_https(self.scope))
 
     def _gated(self, headers: Headers, *, is_shared: bool) -> Headers:

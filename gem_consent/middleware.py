@@ -173,7 +173,7 @@ class ConsentMiddleware:
             await self.app(inner, receive, exchange.send)
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
-            if len(inner) > len(scope):
+            if inner is not scope and len(inner) > len(scope):
                 new = list(inner)[len(scope) :]
                 scope.update({key: inner[key] for key in new if key not in scope})
         if exchange.is_holding:

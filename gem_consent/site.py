@@ -145,6 +145,7 @@ class Site:
     changes_documents: bool = field(init=False)
     stranger: Standing = field(init=False)
     unasked: Standing = field(init=False)
+    newcomer: Carried = field(init=False)
     remembered: OrderedDict[tuple[bytes, object], Carried] = field(
         init=False, repr=False, default_factory=OrderedDict
     )
@@ -154,7 +155,6 @@ class Site:
     _declared: Callable[[str], Declaration | None] = field(init=False, repr=False)
     _standing_of: Callable[[Choice | None], Standing] = field(init=False, repr=False)
     _leftovers_of: Callable[[frozenset[str]], re.Pattern[bytes] | None] = field(init=False, repr=False)
-    _nothing: Carried = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_leftovers_of", lru_cache(_MAX_REMEMBERED)(self._leftovers))
@@ -162,7 +162,7 @@ class Site:
         object.__setattr__(self, "stranger", self._judged(None))
         unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
         object.__setattr__(self, "unasked", unasked)
-        object.__setattr__(self, "_nothing", Carried(None, self.stranger, has_leftovers=False))
+        object.__setattr__(self, "newcomer", Carried(None, self.stranger, has_leftovers=False))
         object.__setattr__(self, "variance", [(b"vary", b"Sec-GPC")] if self.gpc == "refuse" else [])
         privacy = [(b"cache-control", b"private"), (b"vary", b"Cookie"), *self.variance]
         object.__setattr__(self, "privacy", privacy)
@@ -177,14 +177,15 @@ class Site:
         standing = self._standing_of(choice)
         return standing if now < standing.ends_at else self.stranger
 
-    def undecided(self, headers: Headers, user_agent: bytes) -> Standing:
-        """Give the standing of a visitor without a choice; crawlers and some with a signal are not asked.
+    def undecided(self, carried: Carried, headers: Headers, user_agent: bytes) -> Carried:
+        """Say how a visitor without a choice stands; crawlers and some with a signal are not asked.
 
         Their documents are those of a visitor who refused. Nothing is stored for it, and nothing is decided.
         """
         # W3C Global Privacy Control: the signal restricts; it is never an agreement
         is_refused = self.gpc == "refuse" and has_gpc(headers)
-        return self.unasked if is_refused or is_crawler(user_agent) else self.stranger
+        is_unasked = is_refused or is_crawler(user_agent)
+        return carried._replace(standing=self.unasked) if is_unasked else carried
 
     def _judged(self, choice: Choice | None) -> Standing:
         if self.is_silent:
@@ -253,7 +254,7 @@ class Site:
         """Say what a ``Cookie`` line means; one with a choice is remembered."""
         # a third of what `in` takes
         if line.rfind(NAME) < 0:
-            return self._nothing
+            return self.newcomer
         choice = self._read_choice(line, scope, now)
         standing = self.standing(choice, now)
         has_leftovers = standing.leftovers is not None and standing.leftovers.search(b";" + line) is not None

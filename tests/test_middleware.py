@@ -277,7 +277,8 @@ def test_wrong_setting_answers_no_request() -> None:
         anyio.run(serve)
 
 
-def test_outer_middleware_sees_the_route(ledger: Path) -> None:
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_outer_middleware_sees_the_route(ledger: Path, accept: str) -> None:
     """What the application notes in its scope reaches those further out, whatever the browser accepts."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -291,7 +292,7 @@ def test_outer_middleware_sees_the_route(ledger: Path) -> None:
         await inner(scope, receive, send)
         seen.append(scope.get("route"))
 
-    get(outer, headers={"accept-encoding": "gzip, br"})
+    get(outer, headers={"accept": accept, "accept-encoding": "gzip, br"})
     assert seen == ["/x"]
 
 
@@ -338,7 +339,8 @@ class Connection:
     ],
     ids=["page", "chunks", "start of a page", "fragment", "json", "shared page"],
 )
-def test_ended_request_needs_no_collector(ledger: Path, app: Any) -> None:
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_ended_request_needs_no_collector(ledger: Path, app: Any, accept: str) -> None:
     """Nothing of a request is left to the garbage collector, which would stop the server for it."""
 
     async def reading(scope: Any, receive: Any, send: Any) -> None:
@@ -347,7 +349,7 @@ def test_ended_request_needs_no_collector(ledger: Path, app: Any) -> None:
 
     async def main() -> None:
         for inner in (app, reading):
-            connection = Connection(http_scope("/", "GET", {"accept": "text/html"}))
+            connection = Connection(http_scope("/", "GET", {"accept": accept}))
             await wrap(inner, ledger)(connection.scope, receive, connection.send)
             assert connection.sent
             left = weakref.ref(connection)

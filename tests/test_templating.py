@@ -257,6 +257,21 @@ def test_never_tag_makes_private(ledger: Path) -> None:
     assert get(app).header("cache-control") == "private"
 
 
+def test_page_of_outer_middleware_knows_its_place(ledger: Path) -> None:
+    """A page that is rendered further out, once the answer is over, still has the mount in its addresses."""
+    environment = Environment(autoescape=True, extensions=[ConsentExtension])
+    inner = wrap(site(b"{}", kind="application/json"), ledger)
+    texts: list[str] = []
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+        texts.append(environment.from_string("{{ consent_notice() }}").render(request=scope))
+
+    get(outer, "/shop/a?b=1", root_path="/shop")
+    assert 'action="/shop/privacy-choices"' in texts[0]
+    assert 'value="/shop/a"' in texts[0]
+
+
 def test_two_renders_at_once(ledger: Path) -> None:
     """Templates of two visitors that render at once see their own choice each."""
     app = wrap(templated(TAG, kind="text/plain", is_async=True), ledger)
