@@ -32,6 +32,7 @@ _logger = logging.getLogger("gem_consent")
 
 _SHARED = View(is_shared=True)
 _PARTS = frozenset({"head", "notice", "settings"})
+_NONE: frozenset[str] = frozenset()
 _UTF8 = frozenset({b"utf-8", b"utf8"})
 _FILE_EXTENSIONS = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
@@ -58,24 +59,39 @@ class Exchange:
         sent: the response's headers, once they have left.
     """
 
-    is_read = False
-    is_asked = True
-    placed: frozenset[str] = frozenset()
-    inserted: frozenset[str] = frozenset()
-    nonce: str | None = None
-    is_quiet = False
-    is_holding = False
-    _carried: Carried | None = None
-    _held: _Held | None = None
-    _document: _RewrittenDocument | None = None
-    sent: Headers | None = None
+    __slots__ = (
+        "_carried",
+        "_document",
+        "_held",
+        "_send",
+        "inserted",
+        "is_asked",
+        "is_holding",
+        "is_quiet",
+        "is_read",
+        "nonce",
+        "placed",
+        "request",
+        "scope",
+        "sent",
+        "site",
+        "time",
+    )
 
     def __init__(self, site: Site, scope: Scope, send: Send) -> None:
         self.site = site
         self.scope = scope
         self.time = site.clock()
-        self.request = dict(scope["headers"])
+        self.request: dict[bytes, bytes] = dict(scope["headers"])
+        self.is_read = self.is_quiet = self.is_holding = False
+        self.is_asked = True
+        self.placed = self.inserted = _NONE
+        self.nonce: str | None = None
+        self.sent: Headers | None = None
         self._send = send
+        self._carried: Carried | None = None
+        self._held: _Held | None = None
+        self._document: _RewrittenDocument | None = None
 
     @property
     def now(self) -> int:
