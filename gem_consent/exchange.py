@@ -14,7 +14,7 @@ from gem_consent import caching, csp, rewritable, set_cookie
 from gem_consent.address import page_path, return_address
 from gem_consent.compression import GzipDocumentStream
 from gem_consent.consent import Choice, Consent
-from gem_consent.document import DocumentStream, Outcome, joined, opening_of
+from gem_consent.document import DocumentStream, Outcome, joined
 from gem_consent.errors import ConfigurationError
 from gem_consent.gate import gated, sets_cookies
 from gem_consent.headers import Headers, without
@@ -298,8 +298,12 @@ class Exchange:
             elif name not in rewritable.PLAIN:
                 is_plain = False
                 break
-        if not is_plain or rewritable.html_charset(kind) is not None or message["status"] == 304:
-            started = self._started(message, headers, is_plain=is_plain)
+        charset = rewritable.html_charset(kind) if is_plain else None
+        if charset is not None and rewritable.is_whole(message["status"]) and self._may_change():
+            self._held, self.is_holding = (message, headers, charset, True), True
+            return _done()
+        if not is_plain or charset is not None or message["status"] == 304:
+            started = self._started(message, headers)
             return _done() if started is None else self._send(started)
         if self.is_read:
             headers = headers + self.site.privacy
@@ -308,15 +312,17 @@ class Exchange:
         self.sent = headers
         return self._send(message)
 
-    def _started(self, message: Message, headers: Headers, *, is_plain: bool) -> Message | None:
+    def _may_change(self) -> bool:
+        return self.site.changes_documents and self.scope["method"] != "HEAD"
+
+    def _started(self, message: Message, headers: Headers) -> Message | None:
         """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""
-        status = message["status"]
-        names = dict(headers) if is_plain else rewritable.by_name(headers)
+        status, names = message["status"], rewritable.by_name(headers)
         charset = rewritable.html_charset(names.get(b"content-type", b""))
         if (charset is None and status != 304) or not self._is_document(status, headers, names):
             return self._untouched(message, headers, names, is_html=charset is not None)
         if charset is not None and status != 304 and self.scope["method"] != "HEAD":
-            self._held = message, headers, names, charset, is_plain or rewritable.is_ordinary(names)
+            self._held = message, headers, charset, rewritable.is_ordinary(names)
             self.is_holding = True
             return None
         view = self._confirmed_view() if message["status"] == 304 else self.chosen_view(headers)
@@ -331,36 +337,36 @@ class Exchange:
         The same as a ``_RewrittenDocument`` does, in the few steps that such a document needs. Nothing is
         given where only that can tell.
         """
-        start, headers, names, charset, is_ordinary = held
+        start, headers, charset, is_ordinary = held
         body = message.get("body")
         if not is_ordinary or not charset or self.placed or type(body) is not bytes:
-            return None
-        opening = opening_of(body)
-        if not opening:
             return None
         site, scope = self.site, self.scope
         is_shared = not self.is_read and site.documents(scope) == "shared"
         view = _SHARED if is_shared else (self._carried or self._judge()).standing.view
-        root = site.root(scope)
+        root = site.root(scope) if scope.get("root_path") else ""
         query = b"" if is_shared else scope.get("query_string", b"")
-        changed = site.renderer.opened(
+        opening, changed = site.renderer.opened(
             view,
-            opening,
+            body,
             None if is_shared else self.request.get(b"accept-language"),
-            root + site.path,
-            return_address(scope.get("raw_path"), scope["path"], query, root),
+            site.path,
+            (scope.get("raw_path"), scope["path"], query, root),
             charset in _UTF8,
         )
         if changed is None:
             return None
-        headers = rewritable.resized(headers, names, len(changed) - len(opening))
+        headers = rewritable.resized(headers, len(changed) - len(opening))
         if not is_shared:
             headers = headers + site.privacy
             if (self._carried or self._judge()).has_leftovers:
                 headers += self.leftover_deletions()
         self.sent, self.inserted, self.is_holding = headers, _PARTS, False
         site.tally.documents["shared" if is_shared else "changed"] += 1
-        return {**start, "headers": headers}, {**message, "body": joined(changed, body, len(opening))}
+        start, message = {**start}, {**message}
+        start["headers"] = headers
+        message["body"] = joined(changed, body, len(opening))
+        return start, message
 
     def _untouched(
         self, message: Message, headers: Headers, names: Mapping[bytes, bytes], *, is_html: bool
@@ -472,8 +478,8 @@ async def _ended(message: Message) -> None:
     """Send nothing any more: for the server the response is over once the application has returned."""
 
 
-_Held: TypeAlias = "tuple[Message, Headers, Mapping[bytes, bytes], bytes, bool]"
-"""The start of a document; its headers, the same by name, its charset, and whether they are ordinary."""
+_Held: TypeAlias = tuple[Message, Headers, bytes, bool]
+"""The start of a document; its headers, its charset, and whether the headers are ordinary."""
 
 
 class _RewrittenDocument:
@@ -484,7 +490,7 @@ class _RewrittenDocument:
 
     def __init__(self, exchange: Exchange, held: _Held) -> None:
         self._exchange = exchange
-        self._start, self._headers, self._names, self._charset, self._is_ordinary = held
+        self._start, self._headers, self._charset, self._is_ordinary = held
 
     def body(self, message: Message) -> Sequence[Message]:
         """Take a body message; give what may be sent now."""
@@ -521,7 +527,7 @@ class _RewrittenDocument:
     def _answered(self, stream: DocumentStream | GzipDocumentStream) -> Message:
         self._exchange.is_holding = False
         if stream.outcome is Outcome.CHANGED:
-            return {**self._start, "headers": rewritable.resized(self._headers, self._names, stream.added)}
+            return {**self._start, "headers": rewritable.resized(self._headers, stream.added)}
         self._exchange.site.tally.documents[stream.outcome.value] += 1
         return {**self._start, "headers": self._exchange.untouched_headers(self._headers)}
 

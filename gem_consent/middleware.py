@@ -174,8 +174,8 @@ class ConsentMiddleware:
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
             if inner is not scope and len(inner) > len(scope):
-                new = list(inner)[len(scope) :]
-                scope.update({key: inner[key] for key in new if key not in scope})
+                for key in list(inner)[len(scope) :]:
+                    scope.setdefault(key, inner[key])
         if exchange.is_holding:
             await exchange.release()
         exchange.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ from typing import NamedTuple, TypeVar
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
+from gem_consent.address import PageAddress, return_address
 from gem_consent.consent import UNDECIDED, Consent
 from gem_consent.csp import Needs, hash_source
 from gem_consent.declaration import declaration
-from gem_consent.document import filled, whole_head
+from gem_consent.document import filled, opening_of, whole_head
 from gem_consent.errors import ConfigurationError
 from gem_consent.locale import match, negotiate
 from gem_consent.markup import missing_from_notice, missing_from_preferences, missing_from_settings
@@ -135,7 +137,7 @@ class Renderer:
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
         self._page = lru_cache(_MAX_REMEMBERED)(self._drawn_page)
-        self._opening = lru_cache(_MAX_REMEMBERED)(self._drawn_opening)
+        self._openings: OrderedDict[object, tuple[bytes, bytes]] = OrderedDict()
         self._embed = lru_cache(_MAX_REMEMBERED)(self._drawn_embed)
         self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
         self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
@@ -168,41 +170,39 @@ class Renderer:
         return next(found, None) or next(rest, None)
 
     def opened(
-        self,
-        view: View,
-        opening: bytes,
-        accepted: bytes | None,
-        prefix: str,
-        return_to: str,
-        is_utf8: bool,
-    ) -> bytes | None:
-        """Give a document's opening with what goes into it; the page has no policy and no parts of its own.
+        self, view: View, body: bytes, accepted: bytes | None, path: str, page: PageAddress, is_utf8: bool
+    ) -> tuple[bytes, bytes | None]:
+        """Give a document's opening as ``document.opening_of`` does, and with what goes into it.
+
+        The page has no policy and no parts of its own. What its address gave the last time is remembered: to
+        see that a document opens so again takes less than to find out where it opens.
 
         Args:
             view: what it shows.
-            opening: as ``document.opening_of`` gives it; ``None`` is given back where it is no whole head.
+            body: its first chunk.
             accepted: the ``Accept-Language`` header; ``None`` for a shared document.
-            prefix: as in ``Slots``.
-            return_to: likewise.
-            is_utf8: likewise.
-        """
-        draw = self._opening if len(opening) <= _MAX_REMEMBERED_BYTES else self._drawn_opening
-        return draw(view, opening, accepted, prefix, return_to, is_utf8)
+            path: that of the library's own pages, without the application's ``root_path``.
+            page: what ``return_address`` takes.
+            is_utf8: as in ``Slots``.
 
-    def _drawn_opening(
-        self,
-        view: View,
-        opening: bytes,
-        accepted: bytes | None,
-        prefix: str,
-        return_to: str,
-        is_utf8: bool,
-    ) -> bytes | None:
-        places = whole_head(opening)
+        Returns:
+            The opening, and the same with what goes into it: ``None`` where it is no whole head.
+        """
+        asked = view, accepted, page, is_utf8
+        known = self._openings.get(asked)
+        if known is not None and body.startswith(known[0]):
+            return known
+        opening = opening_of(body)
+        places = whole_head(opening) if opening else None
         if places is None:
-            return None
-        slots = Slots(prefix, return_to, is_utf8=is_utf8)
-        return filled(opening, places, *self._page(view, places.lang, accepted, slots))
+            return opening, None
+        slots = Slots(page[-1] + path, return_address(*page), is_utf8=is_utf8)
+        drawn = opening, filled(opening, places, *self._page(view, places.lang, accepted, slots))
+        if len(opening) <= _MAX_REMEMBERED_BYTES:
+            self._openings[asked] = drawn
+            if len(self._openings) > _MAX_REMEMBERED:
+                self._openings.popitem(last=False)
+        return drawn
 
     def _drawn_page(
         self, view: View, page: str | None, accepted: bytes | None, slots: Slots

@@ -15,6 +15,7 @@ __all__ = [
     "html_charset",
     "is_html",
     "is_ordinary",
+    "is_whole",
     "may_be_asked",
     "narrowed",
     "objection",
@@ -56,6 +57,11 @@ def may_be_asked(accept: bytes | None, destination: bytes | None) -> bool:
     return takes_html and destination not in _NO_DOCUMENT_DESTINATIONS
 
 
+def is_whole(status: int) -> bool:
+    """Say whether a response of this status has the whole of something, for all that the status tells."""
+    return status >= 200 and status not in _NO_DOCUMENT_STATUSES
+
+
 def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> str:
     """Say in a word or two why a response that is HTML is left alone; empty where nothing speaks against it.
 
@@ -64,7 +70,7 @@ def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> st
         headers: likewise.
         names: the same by name, in lower case.
     """
-    if status < 200 or status in _NO_DOCUMENT_STATUSES or b"content-range" in names:
+    if not is_whole(status) or b"content-range" in names:
         return "part or none"
     if _is_attachment(headers, names):
         return "attachment"
@@ -128,21 +134,15 @@ def by_name(headers: Headers) -> dict[bytes, bytes]:
     return names if b"".join(names).islower() else {key.lower(): value for key, value in headers}
 
 
-def resized(headers: Headers, names: Mapping[bytes, bytes], added: int | None) -> Headers:
+def resized(headers: Headers, added: int | None) -> Headers:
     """Correct ``Content-Length``, or drop it where the new one is not known."""
-    length = names.get(b"content-length")
-    if length is None:
-        return headers
-    if added is not None and length.isdigit() and len(names) == len(headers):
-        at = list(names).index(b"content-length")
-        # others may have gone and come since the names were taken
-        if headers[at][0] == b"content-length":
-            resized = headers.copy()
-            resized[at] = (b"content-length", b"%d" % (int(length) + added))
-            return resized
-    resized = [pair for pair in headers if pair[0].lower() != b"content-length"]
-    if added is not None and length.strip().isdigit():
-        resized.append((b"content-length", b"%d" % (int(length) + added)))
+    resized: list[tuple[bytes, bytes]] = []
+    for pair in headers:
+        # most names have another length, which is sooner seen than another case
+        if len(pair[0]) != 14 or pair[0].lower() != b"content-length":
+            resized.append(pair)
+        elif added is not None and (length := pair[1].strip()).isdigit():
+            resized.append((b"content-length", b"%d" % (int(length) + added)))
     return resized
 
 
