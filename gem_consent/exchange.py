@@ -286,7 +286,7 @@ class Exchange:
                 await self._send(answer)
 
     def _send_start(self, message: Message) -> Awaitable[None]:
-        """Send the start of a response; what is neither HTML nor said in more than plain headers, at once."""
+        """Send the start of a response, or hold it; with plain headers in a few steps of its own."""
         headers = message.get("headers") or []
         if type(headers) is not list:
             headers = list(headers)
@@ -298,22 +298,21 @@ class Exchange:
             elif name not in rewritable.PLAIN:
                 is_plain = False
                 break
-        charset = rewritable.html_charset(kind) if is_plain else None
-        if charset is not None and rewritable.is_whole(message["status"]) and self._may_change():
-            self._held, self.is_holding = (message, headers, charset, True), True
-            return _done()
-        if not is_plain or charset is not None or message["status"] == 304:
-            started = self._started(message, headers)
-            return _done() if started is None else self._send(started)
-        if self.is_read:
-            headers = headers + self.site.privacy
-            message = {**message}
-            message["headers"] = headers
-        self.sent = headers
-        return self._send(message)
-
-    def _may_change(self) -> bool:
-        return self.site.changes_documents and self.scope["method"] != "HEAD"
+        status = message["status"]
+        if is_plain and status != 304:
+            charset = rewritable.html_charset(kind)
+            if charset is None:
+                if self.is_read:
+                    headers = headers + self.site.privacy
+                    message = {**message}
+                    message["headers"] = headers
+                self.sent = headers
+                return self._send(message)
+            if status == 200 and self.site.changes_documents and self.scope["method"] != "HEAD":
+                self._held, self.is_holding = (message, headers, charset, True), True
+                return _done()
+        started = self._started(message, headers)
+        return _done() if started is None else self._send(started)
 
     def _started(self, message: Message, headers: Headers) -> Message | None:
         """Give the start of the response as it may leave, or ``None`` where it waits for the head to open."""

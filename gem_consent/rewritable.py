@@ -15,7 +15,6 @@ __all__ = [
     "html_charset",
     "is_html",
     "is_ordinary",
-    "is_whole",
     "may_be_asked",
     "narrowed",
     "objection",
@@ -57,11 +56,6 @@ def may_be_asked(accept: bytes | None, destination: bytes | None) -> bool:
     return takes_html and destination not in _NO_DOCUMENT_DESTINATIONS
 
 
-def is_whole(status: int) -> bool:
-    """Say whether a response of this status has the whole of something, for all that the status tells."""
-    return status >= 200 and status not in _NO_DOCUMENT_STATUSES
-
-
 def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> str:
     """Say in a word or two why a response that is HTML is left alone; empty where nothing speaks against it.
 
@@ -70,7 +64,7 @@ def objection(status: int, headers: Headers, names: Mapping[bytes, bytes]) -> st
         headers: likewise.
         names: the same by name, in lower case.
     """
-    if not is_whole(status) or b"content-range" in names:
+    if status < 200 or status in _NO_DOCUMENT_STATUSES or b"content-range" in names:
         return "part or none"
     if _is_attachment(headers, names):
         return "attachment"
