@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -174,7 +175,7 @@ class ConsentMiddleware:
         finally:
             # what the application notes in its scope, its route for one, is for those further out as well
             if inner is not scope and len(inner) > len(scope):
-                for key in list(inner)[len(scope) :]:
+                for key in islice(inner, len(scope), None):
                     scope.setdefault(key, inner[key])
         if exchange.is_holding:
             await exchange.release()

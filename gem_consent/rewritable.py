@@ -128,12 +128,21 @@ def by_name(headers: Headers) -> dict[bytes, bytes]:
     return names if b"".join(names).islower() else {key.lower(): value for key, value in headers}
 
 
-def resized(headers: Headers, added: int | None) -> Headers:
-    """Correct ``Content-Length``, or drop it where the new one is not known."""
+def resized(headers: Headers, added: int | None, at: int = -1) -> Headers:
+    """Correct ``Content-Length``, or drop it where the new one is not known.
+
+    Args:
+        headers: the response's.
+        added: how many bytes the body has gained.
+        at: where the only ``Content-Length`` stands, if that is known.
+    """
+    if at >= 0 and added is not None and (length := headers[at][1]).isdigit():
+        changed = headers.copy()
+        changed[at] = (b"content-length", b"%d" % (int(length) + added))
+        return changed
     resized: list[tuple[bytes, bytes]] = []
     for pair in headers:
-        # most names have another length, which is sooner seen than another case
-        if len(pair[0]) != 14 or pair[0].lower() != b"content-length":
+        if pair[0].lower() != b"content-length":
             resized.append(pair)
         elif added is not None and (length := pair[1].strip()).isdigit():
             resized.append((b"content-length", b"%d" % (int(length) + added)))
