@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgi import make_policy, parse
@@ -281,12 +282,56 @@ def test_suffix_tells_forms_apart(renderer: Renderer) -> None:
     assert all(re.fullmatch("[0-9a-f]{8}", suffix) for suffix in suffixes)
 
 
+_CHANGES: list[dict[str, Any]] = [
+    {"accepted": b"fr"},
+    {"prefix": "/shop"},
+    {"path": "/b"},
+    {"query": b"c=1"},
+    {"view": View(is_shared=False, is_decided=True)},
+    {"body": b"<html><head><title>y</title></head><body><p>x</p></body></html>"},
+    {"body": b"<html lang=fr><head><title>x</title></head><body><p>x</p></body></html>"},
+    {"body": b"<html><head><title>x</title></head><body class=a><p>x</p></body></html>"},
+    {"body": b"<html><head><title>x</title></head><body><p>y</p></body></html>"},
+]
+
+
 def test_memory_has_an_end() -> None:
     """However many forms visitors make, only so many are kept."""
     renderer = Renderer(make_policy())
     for number in range(2000):
         renderer.suffix(View(is_shared=False, is_decided=True, granted=frozenset({f"p{number}"})))
     assert renderer._suffix.cache_info().currsize <= 256
+    for number in range(2000):
+        opened(renderer, b"<html><head><title>x</title></head><body>", path=f"/{number}")
+    assert len(renderer._openings) <= 256
+
+
+def opened(renderer: Renderer, body: bytes, **changes: Any) -> bytes:
+    """Give a first chunk with what a visitor who has not chosen gets at an address."""
+    asked = {
+        "accepted": None,
+        "prefix": "",
+        "path": "/a",
+        "query": b"",
+        "view": View(is_shared=False),
+    } | changes
+    page = (None, asked["path"], asked["query"], asked["prefix"])
+    opening, changed = renderer.opened(asked["view"], body, asked["accepted"], "/privacy-choices", page, True)
+    assert changed is not None
+    assert body.startswith(opening)
+    return changed + body[len(opening) :]
+
+
+@pytest.mark.parametrize("change", _CHANGES, ids=[next(iter(change)) for change in _CHANGES])
+def test_remembered_opening_is_the_pages_own(change: dict[str, Any]) -> None:
+    """What an address gave before bears on nothing of what another request or document there gets."""
+    page = b"<html><head><title>x</title></head><body><p>x</p></body></html>"
+    renderer = Renderer(make_policy(languages=("en", "fr")))
+    asked = {"body": page} | change
+    other = opened(Renderer(renderer.policy), **asked)
+    assert opened(renderer, page) != other
+    assert (opened(renderer, **asked), opened(renderer, **asked)) == (other, other)
+    assert opened(renderer, page) == opened(Renderer(renderer.policy), page)
 
 
 def test_tags_start_granted_only(renderer: Renderer) -> None:
