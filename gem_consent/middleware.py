@@ -16,6 +16,7 @@ from gem_consent.cookie import ConsentCookie, cookie_name
 from gem_consent.endpoints import respond
 from gem_consent.errors import ConfigurationError, ConsentError
 from gem_consent.exchange import STATE_KEY, Exchange, Message, Send
+from gem_consent.handshake import gated_handshake
 from gem_consent.inventory import Inventory
 from gem_consent.policy import Policy
 from gem_consent.proof.checkpoint import MIN_SECRET_CHARACTERS
@@ -40,8 +41,9 @@ _logger = logging.getLogger("gem_consent")
 class ConsentMiddleware:
     """Show a consent notice, keep each visitor's choice, and let services through only once they are granted.
 
-    A pure ASGI middleware: it changes http responses, passes every other kind of connection through, and
-    opens and closes its ledger with the application's lifespan, or at the first decision where there is none.
+    A pure ASGI middleware: it changes http responses, looks at the cookies that a websocket's handshake sets,
+    passes all else through, and opens and closes its ledger with the application's lifespan, or at the first
+    decision where there is none.
 
     Args:
         app: the ASGI application.
@@ -151,7 +153,7 @@ class ConsentMiddleware:
             await _refuse(self._refusal, scope, receive, send)
             return
         if scope["type"] != "http":
-            await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            await self._serve_other(scope, receive, send)
             return
         if STATE_KEY in scope:
             # a second middleware further out has this request already: one notice is enough
@@ -180,6 +182,14 @@ class ConsentMiddleware:
         if exchange.is_holding:
             await exchange.release()
         exchange.end()
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            send = gated_handshake(self.sites.of, scope, send)
+        await self.app(scope, receive, send)
 
     def _own_path(self, scope: Scope) -> str | None:
         """Give what follows the prefix in the request's path; ``None`` for the site's own."""

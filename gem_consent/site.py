@@ -248,7 +248,7 @@ class Site:
 
     def is_https(self, scope: Mapping[str, Any]) -> bool:
         """Say whether this request's cookies are https cookies."""
-        return scope.get("scheme") == "https" if self.https_only is None else self.https_only
+        return scope.get("scheme") in ("https", "wss") if self.https_only is None else self.https_only
 
     def carried(self, line: bytes, scope: Mapping[str, Any], now: int) -> Carried:
         """Say what a ``Cookie`` line means; one with a choice is remembered."""

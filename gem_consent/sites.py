@@ -62,7 +62,7 @@ class Sites:
         self._policy_of = policy if callable(policy) else None
         self.is_single = isinstance(policy, Policy)
         if isinstance(policy, Policy):
-            self.first = self._of(policy)
+            self.first = self._by_host[_OTHERS] = self._of(policy)
         elif isinstance(policy, Mapping) and policy:
             self._by_host = {_host_key(host): self._of(one) for host, one in policy.items()}
             _require_one_question(self._by_host, share_domain)
@@ -74,7 +74,7 @@ class Sites:
             raise ConfigurationError(f"policy is {policy!r}; allowed: {_ALLOWED}")
 
     def of(self, scope: Mapping[str, Any]) -> Site:
-        """Choose the site of a request; where no policy is for it, one that asks and grants nothing.
+        """Choose the site of a request; where none of several is for it, one that asks and grants nothing.
 
         Raises:
             ConfigurationError: the function gave neither a policy nor ``None``.

@@ -70,20 +70,58 @@ def test_making_it_opens_nothing(ledger: Path) -> None:
 
 
 def test_websockets_are_untouched(ledger: Path) -> None:
-    """A websocket reaches the application in the very scope, receive and send of the server."""
+    """A websocket has the server's very scope and receive, and what the application sends goes as it is."""
     seen: list[Any] = []
+    messages = [
+        {"type": "websocket.accept", "headers": [(b"x", b"y")]},
+        {"type": "websocket.send", "text": "a"},
+    ]
 
-    async def app(*given: Any) -> None:
-        seen.extend(given)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend((scope, receive))
+        for message in messages:
+            await send(message)
 
-    given = ({"type": "websocket", "path": "/privacy-choices", "headers": []}, object(), object())
+    async def send(message: Any) -> None:
+        seen.append(message)
+
+    given: list[Any] = [{"type": "websocket", "path": "/privacy-choices", "headers": []}, object()]
 
     async def main() -> None:
-        await wrap(app, ledger)(*given)  # type: ignore[arg-type]
+        await wrap(app, ledger)(given[0], given[1], send)
 
     anyio.run(main)
-    assert all(one is other for one, other in zip(seen, given, strict=True))
+    assert all(one is other for one, other in zip(seen, given + messages, strict=True))
     assert given[0] == {"type": "websocket", "path": "/privacy-choices", "headers": []}
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("kind", ["websocket.accept", "websocket.http.response.start"])
+def test_handshake_sets_no_ungranted_tracker(ledger: Path, kind: str, scheme: str) -> None:
+    """The answer to a websocket's handshake is a response too: its cookies pass the same gate."""
+    lines = ["session=1", "_ga=2", "_ga=; Max-Age=0"]
+    accept = {"type": kind, "headers": [[b"set-cookie", line.encode()] for line in lines]}
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await send(accept)
+            return
+        await site()(scope, receive, send)
+
+    async def send(message: Any) -> None:
+        sent.append([value.decode() for _, value in message["headers"]])
+
+    consenting = wrap(app, ledger)
+    visitor = Visitor(consenting, scheme="https" if scheme == "wss" else "http")
+    for decision in ("deny_all", "grant_all"):
+        visitor.json(decision)
+        cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        headers = [(b"host", b"testserver"), (b"cookie", cookie.encode())]
+        scope: Any = {"type": "websocket", "scheme": scheme, "path": "/socket", "headers": headers}
+        anyio.run(consenting, scope, None, send)  # type: ignore[arg-type]
+    assert sent == [["session=1", "_ga=; Max-Age=0"], lines]
+    assert consenting.site.tally.cookies["withheld"] == 1
 
 
 async def lifespan(app: ConsentMiddleware) -> list[str]:
