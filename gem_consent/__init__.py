@@ -1,8 +1,8 @@
 """A consent notice for any ASGI site: signed choices, services only after opt-in, and the proof of both."""
 
+from gem_consent.access import get_consent
 from gem_consent.consent import UNDECIDED, Consent
 from gem_consent.errors import ConfigurationError, ConsentError, LedgerError, LedgerUnavailable, PolicyError
-from gem_consent.exchange import get_consent
 from gem_consent.export_app import export_app
 from gem_consent.middleware import ConsentMiddleware
 from gem_consent.policy import Controller, Policy, Purpose, Service, Tracker

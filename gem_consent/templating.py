@@ -11,8 +11,9 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from gem_consent import parts
+from gem_consent.access import exchange_of
 from gem_consent.errors import ConfigurationError, PolicyError
-from gem_consent.exchange import Exchange, exchange_of
+from gem_consent.exchange import Exchange
 from gem_consent.rendering import Embed
 
 __all__ = ["ConsentExtension"]

@@ -47,6 +47,7 @@ FLOORS: list[list[str]] = [
         "translation",
     ],
     [
+        "access",
         "endpoints",
         "evidence",
         "evidence_check",
@@ -85,6 +86,7 @@ NEIGHBOURS = {
     ("gate", "site"),
     ("site", "telemetry"),
     ("endpoints", "exchange"),
+    ("access", "exchange"),
     ("parts", "exchange"),
     ("own_history", "exchange"),
     ("endpoints", "own_history"),

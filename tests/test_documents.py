@@ -36,7 +36,8 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gem_consent import ConsentMiddleware, caching, get_consent, rewritable
-from gem_consent.exchange import Exchange, exchange_of
+from gem_consent.access import exchange_of
+from gem_consent.exchange import Exchange
 from gem_consent.rendering import View
 
 PUBLIC = ("Cache-Control", "public, max-age=600")

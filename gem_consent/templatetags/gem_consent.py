@@ -10,8 +10,9 @@ from django.template.base import FilterExpression, Parser, Token
 from django.utils.safestring import SafeString, mark_safe
 
 from gem_consent import parts
+from gem_consent.access import exchange_of
 from gem_consent.errors import ConfigurationError
-from gem_consent.exchange import Exchange, exchange_of
+from gem_consent.exchange import Exchange
 from gem_consent.rendering import Embed
 
 __all__ = ["register"]
