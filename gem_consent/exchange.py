@@ -294,8 +294,9 @@ class Exchange:
         for at, (name, value) in enumerate(headers):
             if name == b"content-type":
                 kind = value
-            elif name == b"content-length" and length_at < 0:
-                length_at = at
+            elif name == b"content-length":
+                # a second one has to be corrected as well
+                is_plain, length_at = length_at < 0, at
             elif name not in rewritable.PLAIN:
                 is_plain = False
                 break

@@ -321,6 +321,13 @@ def test_length_fits_whatever_headers_go(ledger: Path, gone: str, others: list[t
     assert answer.all(gone) == []
 
 
+@pytest.mark.parametrize("name", ["content-length", "Content-Length"])
+def test_each_length_fits(ledger: Path, name: str) -> None:
+    """A page that tells its length more than once tells the new one each time: clients refuse two lengths."""
+    answer = get(wrap(site(headers=[(name, str(len(PAGE)))] * 2), ledger))
+    assert answer.all("content-length") == [str(len(answer.body))] * 3
+
+
 def test_only_needed_headers_change(ledger: Path) -> None:
     """A changed document loses what was true of its old bytes, and nothing else."""
     stale = ["Last-Modified", "Accept-Ranges", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest"]
