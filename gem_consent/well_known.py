@@ -28,7 +28,8 @@ def state_gpc(scope: Scope, send: Send) -> Send:
         scope: the request's.
         send: the server's.
     """
-    is_ours = False
+    # the application may write into the scope before it answers
+    is_ours, is_head = False, scope["method"] == "HEAD"
 
     async def send_statement(message: Message) -> None:
         nonlocal is_ours
@@ -39,7 +40,7 @@ def state_gpc(scope: Scope, send: Send) -> Send:
             await send(message)
             return
         response = JSONResponse(_STATEMENT, headers=_CACHE)
-        if scope["method"] == "HEAD":
+        if is_head:
             response.body = b""
         await response(scope, _nothing, send)
 

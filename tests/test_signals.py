@@ -147,6 +147,18 @@ def test_statement_has_a_head(ledger: Path) -> None:
     assert (answer.header("content-type"), answer.body) == ("application/json", b"")
 
 
+def test_statement_is_whole_whatever_the_application_asks_for(ledger: Path) -> None:
+    """An application that goes on as for another method changes nothing of what the visitor asked for."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["method"] = {"GET": "HEAD", "HEAD": "GET"}[scope["method"]]
+        await site(b"not here", kind="text/plain", status=404)(scope, receive, send)
+
+    json_alone = {"accept": "application/json"}
+    got, head = (request(obeying(ledger, app), STATEMENT, method, json_alone) for method in ("GET", "HEAD"))
+    assert (json.loads(got.body)["gpc"], head.body) == (True, b"")
+
+
 def test_sites_own_statement_stays(ledger: Path) -> None:
     """A site's own file is not replaced, nor its redirect."""
     own = site(b'{"gpc": false}', kind="application/json")
