@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
@@ -51,6 +51,8 @@ _MAX_REMEMBERED = 256
 _MAX_REMEMBERED_BYTES = 8 * 1024
 
 _T = TypeVar("_T")
+_Asked: TypeAlias = tuple[View, bytes | None, PageAddress, bool]
+"""What an opening depends on beside the document: the view, the languages, the page, whether it is UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Renderer:
         # visitors choose which of these are drawn, so there is an end to how many are kept
         self._part = lru_cache(_MAX_REMEMBERED)(self._drawn)
         self._page = lru_cache(_MAX_REMEMBERED)(self._drawn_page)
-        self._openings: OrderedDict[object, tuple[bytes, bytes]] = OrderedDict()
+        self._openings: OrderedDict[_Asked, tuple[bytes, bytes]] = OrderedDict()
         self._embed = lru_cache(_MAX_REMEMBERED)(self._drawn_embed)
         self._needs = lru_cache(_MAX_REMEMBERED)(self._drawn_needs)
         self._suffix = lru_cache(_MAX_REMEMBERED)(self._drawn_suffix)
