@@ -23,13 +23,16 @@ def gated_handshake(site_of: Callable[[Scope], Site], scope: Scope, send: Send) 
         send: the server's.
     """
 
+    # a router that mounts another application writes the path of that into the one it gets
+    asked = {**scope}
+
     def send_gated(message: Message) -> Awaitable[None]:
         if message["type"] not in _ANSWERS:
             return send(message)
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
         if not sets_cookies(headers):
             return send(message)
-        exchange = Exchange(site_of(scope), scope, send)
+        exchange = Exchange(site_of(asked), asked, send)
         headers = gated(exchange.site, headers, exchange.consent.granted, exchange.now)
         return send({**message, "headers": headers})
 

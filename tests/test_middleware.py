@@ -124,6 +124,24 @@ def test_handshake_sets_no_ungranted_tracker(ledger: Path, kind: str, scheme: st
     assert consenting.site.tally.cookies["withheld"] == 1
 
 
+def test_handshake_is_of_the_site_that_was_asked(ledger: Path) -> None:
+    """A mount that writes its own path into the scope changes nothing of which site sets the cookies."""
+    policy = make_policy()
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope.update(path="/socket", root_path="/shop")
+        await send({"type": "websocket.accept", "headers": [(b"set-cookie", b"_ga=2")]})
+
+    async def send(message: Any) -> None:
+        sent.extend(message["headers"])
+
+    consenting = wrap(app, ledger, policy=lambda scope: policy if scope["path"].startswith("/shop") else None)
+    scope: Any = {"type": "websocket", "scheme": "ws", "path": "/shop/socket", "headers": []}
+    anyio.run(consenting, scope, None, send)  # type: ignore[arg-type]
+    assert sent == []
+
+
 async def lifespan(app: ConsentMiddleware) -> list[str]:
     """Start and stop an application as a server does; give what it says."""
     said: list[str] = []
