@@ -18,7 +18,9 @@ _LOADING_LINKS = frozenset(
     | {"stylesheet", "apple-touch-icon", "mask-icon", "shortcut"}
 )
 _LOADING_ATTRIBUTES = frozenset({"src", "poster", "data", "background", "codebase", "ping"})
-_CSS_URL = re.compile(r"(?:url\(|@import)\s*[\"']?\s*([^\"')\s;]+)", re.IGNORECASE)
+_CSS_URL = re.compile(
+    r"(?:url\(|(?:@import|image-set\()(?!\s*url\())\s*[\"']?\s*([^\"')\s;]+)", re.IGNORECASE
+)
 # HTML standard, "type" of script: any other type is a data block, which no browser runs
 _RUN_TYPE = re.compile(
     r"(?:(?:text|application)/(?:x-)?(?:java|ecma|j|live)script[0-9.]*|module|importmap|speculationrules)?\s*(?:;|\Z)",
@@ -78,6 +80,9 @@ class _Reader(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         is_read = tag == "style" or (tag == "script" and _RUN_TYPE.match(given.get("type", "").strip()))
         self._inside = tag if is_read else ""
+        if tag in ("textarea", "title"):
+            # what looks like an element in there is text; not every Python's parser knows
+            self.set_cdata_mode(tag)
         for name, value in given.items():
             if name == "srcdoc":
                 self._nested(value)
@@ -122,7 +127,7 @@ def _addresses(tag: str, name: str, value: str, given: dict[str, str]) -> Iterat
         tag == "link"
         and name == "href"
         and not _LOADING_LINKS.isdisjoint(given.get("rel", "").lower().split())
-    ) or (tag in ("image", "use", "script", "base") and name in ("href", "xlink:href")):
+    ) or (tag in ("image", "feimage", "use", "script", "base") and name in ("href", "xlink:href")):
         yield value
     elif tag == "meta" and name == "content" and given.get("http-equiv", "").lower() == "refresh":
         yield from _META_REFRESH.findall(value)

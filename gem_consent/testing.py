@@ -16,7 +16,7 @@ from gem_consent import caching, set_cookie
 from gem_consent.consent import Choice
 from gem_consent.cookie import HINT_NAME, cookie_name, hint_value, new_subject
 from gem_consent.exchange import Exchange
-from gem_consent.headers import values
+from gem_consent.headers import values, without
 from gem_consent.loads import Load, loads_of, loads_of_headers, loads_of_styles
 from gem_consent.policy import OWN_COOKIES
 from gem_consent.site import Site
@@ -236,7 +236,8 @@ def assert_cache_safe(app: object, path: str = "/", *, base_url: str = _BASE_URL
     for who, answer in everyone.items():
         if visitors.get(who, {}).keys() & {"accept-language", "user-agent"} & _vary(answer):
             continue  # caches keep these apart (RFC 9111, section 4.1)
-        if caching.is_shared(answer.asked, answer.headers, moment):
+        # a cookie does not keep a cache from it (RFC 9111, section 7.3), whatever it keeps this library from
+        if caching.is_shared(answer.asked, without(answer.headers, {b"set-cookie"}), moment):
             _require_same(path, first, who, answer)
         else:
             _require_private(path, first, who, answer)

@@ -67,6 +67,12 @@ def test_clean_site_passes(ledger: Path) -> None:
         ('<img srcset="/a.png 1x, https://t.example.net/b.png 2x">', "t.example.net"),
         ('<div style="background: url(https://t.example.net/b.png)">', "t.example.net"),
         ("<style>@import 'https://t.example.net/b.css';</style>", "t.example.net"),
+        ("<style>@import url('https://t.example.net/b.css');</style>", "t.example.net"),
+        ("<noscript><style>@IMPORT URL( https://t.example.net/b.css )</style></noscript>", "t.example.net"),
+        ("<p style=\"background: image-set('https://t.example.net/b.png' 1x)\">", "t.example.net"),
+        ("<p style='background: image-set(url(https://t.example.net/b.png) 1x)'>", "t.example.net"),
+        ("<svg><filter><feImage href=https://t.example.net/b.png /></filter></svg>", "<feimage href>"),
+        ("<script>analytics.load('https://cdn.segment.com/x')</script>", "(Segment)"),
         ("<button onclick=\"send('https://bat.bing.com/x')\">", "<button onclick>"),
         ('<iframe srcdoc="&lt;img src=https://t.example.net/x&gt;"></iframe>', "srcdoc <img src>"),
         ('<meta http-equiv="refresh" content="0; url=https://t.example.net/">', "t.example.net"),
@@ -102,6 +108,13 @@ def test_headers_that_load_are_found(ledger: Path, name: str, value: str) -> Non
 def test_headers_that_load_nothing_pass(ledger: Path) -> None:
     """A canonical address, a licence and a page to go on with are no requests."""
     assert found(ledger, "", ("link", '<https://t.example.net/>; rel="canonical", <https://u.example>')) == ""
+
+
+def test_text_that_looks_like_elements_passes(ledger: Path) -> None:
+    """A text area that shows what to copy loads nothing; what follows it is looked at all the same."""
+    inside = "<textarea><script src=https://t.example.net/a.js></script></textarea>"
+    assert found(ledger, inside) == ""
+    assert "t.example.net/b" in found(ledger, f"{inside}<img src=https://t.example.net/b>")
 
 
 @pytest.mark.parametrize("kind", ["application/ld+json", "application/json", "text/plain"])
@@ -343,6 +356,18 @@ def test_shared_page_that_differs_is_found(ledger: Path) -> None:
     """A page for everyone that reads the cookie by itself is found, with where it differs."""
     with pytest.raises(AssertionError, match=r"a visitor who accepted gets other bytes .*from byte 0"):
         assert_cache_safe(wrap(reading(**{"cache-control": "public, max-age=60"}), ledger))
+
+
+@pytest.mark.parametrize("control", ["public, max-age=60", "s-maxage=60"])
+def test_shared_answer_with_a_cookie_is_found(ledger: Path, control: str) -> None:
+    """A cookie in what caches may keep would be everybody's: RFC 9111 lets them keep it, and some do."""
+    headers = [("cache-control", control), ("set-cookie", "session=1")]
+    with pytest.raises(AssertionError, match="may be kept by shared caches and sets a cookie"):
+        assert_cache_safe(wrap(site(b"{}", headers, kind="application/json"), ledger))
+    with pytest.raises(AssertionError, match="may be kept by shared caches and sets a cookie"):
+        assert_cache_safe(wrap(site(page(""), headers), ledger, documents="shared"))
+    # a document of the visitor's own is made private with its cookie
+    assert_cache_safe(wrap(site(page(""), headers), ledger))
 
 
 @pytest.mark.parametrize("control", ["public, max-age=60", "no-cache"])
