@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Tally"]
 
 _INTERVAL_SECONDS = 300
+_MAX_SECONDS = 10_000
 # OpenTelemetry's own are made for milliseconds: every commit would lie in the first
 _DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _logger = logging.getLogger("gem_consent")
@@ -52,10 +53,14 @@ class Tally:
         self.pending, self.dropped, self.invalid = pending, dropped, invalid
         self.report_at = 0
         self._told: Counter[str] = Counter()
+        self._seconds: list[float] = []
         self._recorded: Callable[[float], None] = _nothing
 
     def recorded(self, seconds: float) -> None:
         """Note how long the ledger took to answer a decision."""
+        self._seconds.append(seconds)
+        # the next line in the log tells of these; what keeps that line away must not fill the memory
+        del self._seconds[:-_MAX_SECONDS]
         self._recorded(seconds)
 
     def report(self, now: int) -> None:
@@ -68,6 +73,10 @@ class Tally:
         self._told = figures
         if news:
             told = ", ".join(f"{name} {count}" for name, count in sorted(news.items()))
+            seconds, self._seconds = self._seconds, []
+            if seconds:
+                mean, most = sum(seconds) / len(seconds), max(seconds)
+                told += f"; the ledger took {mean * 1000:.0f} ms on average, {most * 1000:.0f} ms at most"
             _logger.info("since the last line like this one: %s; %d events wait", told, self.pending())
 
     def _figures(self) -> Counter[str]:

@@ -188,6 +188,31 @@ def test_figures_are_told_in_the_log(ledger: Path, caplog: pytest.LogCaptureFixt
     ]
 
 
+def test_ledger_is_timed_in_the_log(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The line also says how long decisions waited for the ledger since the last, if there were any."""
+    tally = wrap(site(), ledger).site.tally
+    with caplog.at_level(logging.INFO, "gem_consent"):
+        for seconds in (0.002, 0.010):
+            tally.recorded(seconds)
+        tally.decisions["given"] += 2
+        tally.report(START)
+        tally.decisions["repeated"] += 1
+        tally.report(START + 300)
+    assert caplog.messages == [
+        "since the last line like this one: decisions given 2; "
+        "the ledger took 6 ms on average, 10 ms at most; 0 events wait",
+        "since the last line like this one: decisions repeated 1; 0 events wait",
+    ]
+
+
+def test_durations_fill_no_memory(ledger: Path) -> None:
+    """What is timed is kept until the next line, and no more of it than the last ten thousand."""
+    tally = wrap(site(), ledger).site.tally
+    for _ in range(10_001):
+        tally.recorded(0.001)
+    assert len(tally._seconds) == 10_000
+
+
 def test_nothing_personal_is_counted(ledger: Path, caplog: pytest.LogCaptureFixture) -> None:
     """No address, path, cookie or visitor's number is in any figure or line."""
     visitor = Visitor(wrap(site(headers=[("set-cookie", "theme_4711=value-of-mine")]), ledger))
