@@ -137,7 +137,8 @@
     history.replaceState({ ...history.state, gemConsent: 0 }, "");
     addEventListener("DOMContentLoaded", () => ask("settle"));
   }
-  if (last && last.some((id) => !shown.split("~").includes(id))) start();
+  // a page that is older than the grant: its policy may not let in what that allows
+  if (!csp && last && last.some((id) => !shown.split("~").includes(id))) start();
   // a document for everyone leaves the control's style to be fetched by those who see it
   if (last && shown === "?" && !isBarred()) ask("dress");
 

@@ -117,6 +117,26 @@ def test_report_only_reloads_once(site: Site, newcomer: Newcomer) -> None:
     assert visitor.troubles == []
 
 
+def test_page_older_than_the_grant_starts_nothing(site: Site, newcomer: Newcomer) -> None:
+    """A page sent just before the grant lets no vendor in: nothing is tried, and the next one measures."""
+    visitor = newcomer(site)
+    before = visitor.page.goto(site.url("/nonce"))
+    assert before is not None
+    headers, body = before.headers, before.text()
+    visitor.accept()
+    visitor.page.route("**/nonce", lambda route: route.fulfill(headers=headers, body=body), times=1)
+    # a page that does not measure, so that whatever is sent comes from the next
+    visitor.visit("/privacy-choices")
+    visitor.requests.clear()
+    visitor.visit("/nonce")
+    expect(visitor.control).to_be_visible()
+    expect(visitor.notice).to_be_hidden()
+    visitor.page.wait_for_load_state("networkidle")
+    assert (visitor.outside(), visitor.troubles) == ([], [])
+    with visitor.page.expect_request(lambda request: is_hit(request.url)):
+        visitor.visit("/nonce")
+
+
 def test_policy_may_come_late(site: Site, newcomer: Newcomer) -> None:
     """What is granted waits for the whole head, where a policy may yet come; the console says what lacks."""
     visitor = newcomer(site)
