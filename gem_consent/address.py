@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -14,8 +13,6 @@ PageAddress: TypeAlias = tuple[bytes | None, str, bytes, str]
 """What ``return_address`` takes, as a request tells it."""
 
 
-# a site has few pages that most visitors look at; 2 µs less for them
-@lru_cache(maxsize=256)
 def return_address(raw_path: bytes | None, path: str, query: bytes, root: str) -> str:
     """Give the local address to come back to; without its query, or empty, where it is too long for that.
 

@@ -200,7 +200,7 @@ class Renderer:
             return opening, None
         slots = Slots(page[-1] + path, return_address(*page), is_utf8=is_utf8)
         drawn = opening, filled(opening, places, *self._page(view, places.lang, accepted, slots))
-        if len(opening) <= _MAX_REMEMBERED_BYTES:
+        if len(opening) + len(page[1]) + len(page[2]) + len(accepted or b"") <= _MAX_REMEMBERED_BYTES:
             self._openings[asked] = drawn
             if len(self._openings) > _MAX_REMEMBERED:
                 self._openings.popitem(last=False)

@@ -304,6 +304,9 @@ def test_memory_has_an_end() -> None:
     for number in range(2000):
         opened(renderer, b"<html><head><title>x</title></head><body>", path=f"/{number}")
     assert len(renderer._openings) <= 256
+    for long in ({"query": b"x" * 9000}, {"path": "/" + "x" * 9000}, {"accepted": b"x" * 9000}):
+        opened(renderer, b"<html><head><title>x</title></head><body>", **long)
+    assert max(len(repr(key)) for key in renderer._openings) < 9000
 
 
 def opened(renderer: Renderer, body: bytes, **changes: Any) -> bytes:
