@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-tests: $(VENV)/.dev $(VENV)/.chromium $(VENV)/.caches $(VENV)/.typescript
+tests: $(VENV)/.dev $(VENV)/.chromium $(VENV)/.caches $(VENV)/.node
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Measure, and write the results into docs/benchmarks.md: all parts, or BENCH="ledger" (BENCH="--help" tells more).
@@ -72,20 +72,20 @@ $(VENV)/.caches: $(VENV)/.dev
 	fi
 	@touch $@
 
-# The compiler that checks the types of the scripts, and what shortens the one that all pages carry (its very
-# version, since the result is committed), where there is an npm to get them with.
-$(VENV)/.typescript: $(VENV)/.pip
+# The compiler that checks the types of the scripts, what shortens the one that all pages carry (its very version,
+# since the result is committed), and two libraries that swap pages, where there is an npm to get them with.
+$(VENV)/.node: $(VENV)/.pip
 	@if command -v npm >/dev/null 2>&1 && \
 	    npm install --prefix $(VENV)/node --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
-	        --silent typescript@~5.9 terser@5.51.4; then \
-	    echo "TypeScript and terser: npm's, in $(VENV)/node"; \
+	        --silent typescript@~5.9 terser@5.51.4 @hotwired/turbo@~8.0 htmx.org@~2.0; then \
+	    echo "TypeScript, terser, Turbo and htmx: npm's, in $(VENV)/node"; \
 	else \
-	    echo "TypeScript and terser: none to be had, so what checks the scripts with them will be skipped"; \
+	    echo "TypeScript, terser, Turbo and htmx: none to be had, so what needs them will be skipped"; \
 	fi
 	@touch $@
 
 # Make the script that every page carries, after a change to notice.js or to a part of it.
-script: $(VENV)/.dev $(VENV)/.typescript
+script: $(VENV)/.dev $(VENV)/.node
 	$(BIN)/python -c 'from gem_consent.scripts import composed; print(composed("notice.js", {}))' \
 	    | $(VENV)/node/node_modules/.bin/terser $(SHORTEN) --output gem_consent/static/notice.min.js
 
