@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from itsdangerous import BadData, TimestampSigner
+from itsdangerous import BadData, Signer, TimestampSigner, base64_decode
 
 from gem_consent.consent import Choice, expires_at
 from gem_consent.errors import ConfigurationError
@@ -119,14 +119,14 @@ class ConsentCookie:
         if not _SIGNATURE.search(value):
             return None
         try:
-            signed, at = self._signer.unsign(value, return_timestamp=True)
-        except (BadData, OSError, OverflowError, ValueError):  # the last three: a time beyond the calendar
+            signed, decided_at = self._signer.opened(value)
+        except BadData:
             return None
         match = _TEXT.match(signed.decode("ascii", "replace"))
         if match is None:
             return None
         subject, fingerprint, granted = match.groups()
-        return Choice(subject, fingerprint, frozenset(filter(None, granted.split("~"))), int(at.timestamp()))
+        return Choice(subject, fingerprint, frozenset(filter(None, granted.split("~"))), decided_at)
 
 
 def _values(header: bytes, prefix: bytes) -> Sequence[bytes]:
@@ -151,6 +151,15 @@ class _Signer(TimestampSigner):
 
     def get_timestamp(self) -> int:
         return self._at
+
+    def opened(self, value: bytes) -> tuple[bytes, int]:
+        """Give what was signed and when, as ``unsign`` does, without a calendar's date made of the seconds.
+
+        Raises:
+            BadData: the signature does not fit, or there is no time.
+        """
+        signed, _, at = Signer.unsign(self, value).rpartition(b".")
+        return signed, int.from_bytes(base64_decode(at), "big")
 
 
 def _derived(key: str) -> bytes:
