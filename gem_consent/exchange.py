@@ -290,13 +290,10 @@ class Exchange:
         if type(headers) is not list:
             headers = list(headers)
             message = {**message, "headers": headers}
-        kind, is_plain, length_at = b"", True, -1
-        for at, (name, value) in enumerate(headers):
+        kind, is_plain = b"", True
+        for name, value in headers:
             if name == b"content-type":
                 kind = value
-            elif name == b"content-length":
-                # a second one has to be corrected as well
-                is_plain, length_at = length_at < 0, at
             elif name not in rewritable.PLAIN:
                 is_plain = False
                 break
@@ -311,7 +308,7 @@ class Exchange:
                 self.sent = headers
                 return self._send(message)
             if status == 200 and self.site.changes_documents and self.scope["method"] != "HEAD":
-                self._held, self.is_holding = (message, headers, charset, True, length_at), True
+                self._held, self.is_holding = (message, headers, charset, True), True
                 return _done()
         started = self._started(message, headers)
         return _done() if started is None else self._send(started)
@@ -323,7 +320,7 @@ class Exchange:
         if (charset is None and status != 304) or not self._is_document(status, headers, names):
             return self._untouched(message, headers, names, is_html=charset is not None)
         if charset is not None and status != 304 and self.scope["method"] != "HEAD":
-            self._held = message, headers, charset, rewritable.is_ordinary(names), -1
+            self._held = message, headers, charset, rewritable.is_ordinary(names)
             self.is_holding = True
             return None
         view = self._confirmed_view() if message["status"] == 304 else self.chosen_view(headers)
@@ -338,7 +335,7 @@ class Exchange:
         The same as a ``_RewrittenDocument`` does, in the few steps that such a document needs. Nothing is
         given where only that can tell.
         """
-        start, headers, charset, is_ordinary, length_at = held
+        start, headers, charset, is_ordinary = held
         body = message.get("body")
         if not is_ordinary or not charset or self.placed or type(body) is not bytes:
             return None
@@ -357,7 +354,7 @@ class Exchange:
         )
         if changed is None:
             return None
-        headers = rewritable.resized(headers, len(changed) - len(opening), length_at)
+        headers = rewritable.resized(headers, len(changed) - len(opening))
         if not is_shared:
             headers = headers + site.privacy
             if (self._carried or self._judge()).has_leftovers:
@@ -479,8 +476,8 @@ async def _ended(message: Message) -> None:
     """Send nothing any more: for the server the response is over once the application has returned."""
 
 
-_Held: TypeAlias = tuple[Message, Headers, bytes, bool, int]
-"""A document's start, headers and charset; whether the headers are ordinary; where their one length is."""
+_Held: TypeAlias = tuple[Message, Headers, bytes, bool]
+"""The start of a document, its headers, its charset, and whether the headers are ordinary."""
 
 
 class _RewrittenDocument:
@@ -491,7 +488,7 @@ class _RewrittenDocument:
 
     def __init__(self, exchange: Exchange, held: _Held) -> None:
         self._exchange = exchange
-        self._start, self._headers, self._charset, self._is_ordinary, _ = held
+        self._start, self._headers, self._charset, self._is_ordinary = held
 
     def body(self, message: Message) -> Sequence[Message]:
         """Take a body message; give what may be sent now."""

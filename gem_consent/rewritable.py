@@ -128,18 +128,8 @@ def by_name(headers: Headers) -> dict[bytes, bytes]:
     return names if b"".join(names).islower() else {key.lower(): value for key, value in headers}
 
 
-def resized(headers: Headers, added: int | None, at: int = -1) -> Headers:
-    """Correct ``Content-Length``, or drop it where the new one is not known.
-
-    Args:
-        headers: the response's.
-        added: how many bytes the body has gained.
-        at: where the only ``Content-Length`` stands, if that is known.
-    """
-    if at >= 0 and added is not None and (length := headers[at][1]).isdigit():
-        changed = headers.copy()
-        changed[at] = (b"content-length", b"%d" % (int(length) + added))
-        return changed
+def resized(headers: Headers, added: int | None) -> Headers:
+    """Correct ``Content-Length``, or drop it where the new one is not known."""
     resized: list[tuple[bytes, bytes]] = []
     for pair in headers:
         if pair[0].lower() != b"content-length":

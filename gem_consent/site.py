@@ -6,7 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -50,7 +50,8 @@ UndeclaredMode: TypeAlias = Literal["report", "refuse", "allow"]
 GpcMode: TypeAlias = Literal["ask", "refuse"]
 
 
-class Standing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Standing:
     """What one visitor's choice means today.
 
     Args:
@@ -67,7 +68,8 @@ class Standing(NamedTuple):
     leftovers: re.Pattern[bytes] | None
 
 
-class Carried(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Carried:
     """What a request's ``Cookie`` line says.
 
     Args:
@@ -160,7 +162,7 @@ class Site:
         object.__setattr__(self, "_leftovers_of", lru_cache(_MAX_REMEMBERED)(self._leftovers))
         object.__setattr__(self, "changes_documents", self.insert != "never" and self.policy.asks)
         object.__setattr__(self, "stranger", self._judged(None))
-        unasked = self.stranger._replace(view=View(is_shared=False, is_decided=True))
+        unasked = replace(self.stranger, view=View(is_shared=False, is_decided=True))
         object.__setattr__(self, "unasked", unasked)
         object.__setattr__(self, "newcomer", Carried(None, self.stranger, has_leftovers=False))
         object.__setattr__(self, "variance", [(b"vary", b"Sec-GPC")] if self.gpc == "refuse" else [])
@@ -185,7 +187,7 @@ class Site:
         # W3C Global Privacy Control: the signal restricts; it is never an agreement
         is_refused = self.gpc == "refuse" and has_gpc(headers)
         is_unasked = is_refused or is_crawler(user_agent)
-        return carried._replace(standing=self.unasked) if is_unasked else carried
+        return replace(carried, standing=self.unasked) if is_unasked else carried
 
     def _judged(self, choice: Choice | None) -> Standing:
         if self.is_silent:
