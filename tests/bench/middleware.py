@@ -22,7 +22,7 @@ from asgi import http_scope, make_policy
 from starlette.middleware.sessions import SessionMiddleware
 
 from bench.figures import Effort, Figure, Ratio, Run, at_most, shown
-from bench.measure import environment, in_process
+from bench.measure import environment, in_process, ratio_of
 from gem_consent import ConsentMiddleware, get_consent
 from gem_consent.consent import Choice
 
@@ -39,11 +39,11 @@ and four cookies. *JSON* reads the consent and the session. *HTML* pages have ni
 charset; the visitor is the one that costs most: undecided, denied or granted. *First sight* is a cookie
 that the process has not verified before. *Django*: the same page of 2 kB, with `django-cookie-consent`'s
 middleware, beside Django itself. *Server CPU*: what a server's process uses for a request of a page of 50
-kB under `wrk`, in user and in kernel mode, with this middleware, times what it uses without, the cheapest
-of the rounds each (in parentheses: the rounds' own ratios): for an application in Starlette with one route,
-and for a function without any framework. The goal is for uvicorn as its name alone installs it and for
-granian; with httptools and uvloop, both compiled, uvicorn is so quick that a route of Starlette's is half of
-all there is, and this middleware as much again.
+kB under `wrk`, in user and in kernel mode, with this middleware, times what it uses without, the medians of
+nine rounds (servers' threads differ more from round to round than the code does): for an application in
+Starlette with one route, and for a function without any framework. The goal is for uvicorn as its name alone
+installs it and for granian; with httptools and uvloop, both compiled, uvicorn is so quick that a route of
+Starlette's is half of all there is, and this middleware as much again.
 """
 
 _SECRET = "a secret that only this benchmark knows"
@@ -328,13 +328,11 @@ def _server_cpu(run: Run, server: str) -> Iterator[Figure]:
 
 
 def _cpu_ratio(run: Run, server: str, app: str, wrk: str) -> Ratio:
-    rounds = [
-        (_cpu(run, server, f"{app}_with_consent", wrk), _cpu(run, server, app, wrk))
-        for _ in range(run.pick(1, 5))
-    ]
-    consent, bare = (min(costs) for costs in zip(*rounds, strict=True))
-    ratios = sorted(one / other for one, other in rounds)
-    return Ratio(consent / bare, ratios[0], ratios[-1], len(rounds))
+    consent, bare = [], []
+    for _ in range(run.pick(1, 9)):
+        consent.append(_cpu(run, server, f"{app}_with_consent", wrk))
+        bare.append(_cpu(run, server, app, wrk))
+    return ratio_of(consent, bare)
 
 
 def _cpu(run: Run, server: str, app: str, wrk: str) -> float:
