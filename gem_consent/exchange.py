@@ -342,7 +342,7 @@ class Exchange:
         site, scope = self.site, self.scope
         is_shared = not self.is_read and site.documents(scope) == "shared"
         view = _SHARED if is_shared else (self._carried or self._judge()).standing.view
-        root = site.root(scope) if scope.get("root_path") else ""
+        root = site.root(scope)
         query = b"" if is_shared else scope.get("query_string", b"")
         opening, changed = site.renderer.opened(
             view,

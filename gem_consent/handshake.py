@@ -22,7 +22,6 @@ def gated_handshake(site_of: Callable[[Scope], Site], scope: Scope, send: Send) 
         scope: the websocket's.
         send: the server's.
     """
-
     # a router that mounts another application writes the path of that into the one it gets
     asked = {**scope}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +53,13 @@ class Tally:
         self.pending, self.dropped, self.invalid = pending, dropped, invalid
         self.report_at = 0
         self._told: Counter[str] = Counter()
-        self._seconds: list[float] = []
+        # the next line in the log tells of these; what keeps that line away must not fill the memory
+        self._seconds: deque[float] = deque(maxlen=_MAX_SECONDS)
         self._recorded: Callable[[float], None] = _nothing
 
     def recorded(self, seconds: float) -> None:
         """Note how long the ledger took to answer a decision."""
         self._seconds.append(seconds)
-        # the next line in the log tells of these; what keeps that line away must not fill the memory
-        del self._seconds[:-_MAX_SECONDS]
         self._recorded(seconds)
 
     def report(self, now: int) -> None:
@@ -73,9 +72,9 @@ class Tally:
         self._told = figures
         if news:
             told = ", ".join(f"{name} {count}" for name, count in sorted(news.items()))
-            seconds, self._seconds = self._seconds, []
-            if seconds:
-                mean, most = sum(seconds) / len(seconds), max(seconds)
+            if self._seconds:
+                mean, most = sum(self._seconds) / len(self._seconds), max(self._seconds)
+                self._seconds.clear()
                 told += f"; the ledger took {mean * 1000:.0f} ms on average, {most * 1000:.0f} ms at most"
             _logger.info("since the last line like this one: %s; %d events wait", told, self.pending())
 
